@@ -1,0 +1,150 @@
+//! What the broker asks of its embedder: users and rights, retained messages (`Hooks`, `Principal`, `Replay`), and a
+//! place for what must survive a restart (`SessionLog`).
+//!
+//! The broker never looks behind these traits. All methods but [`Hooks::authenticate`] are called on connection tasks
+//! and must return soon, without blocking on the network.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+/// A future that an embedder returns.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A position in the [`SessionLog`] (and in the embedder's journal, which is the same log). Marks grow;
+/// the default mark stands for "nothing to wait for".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(pub u64);
+
+/// Who wants to come in, as the CONNECT packet says.
+#[derive(Debug)]
+pub struct Login<'a> {
+    /// The client identifier, already assigned if the client sent none.
+    pub client_id: &'a str,
+    /// The user name, if one was sent.
+    pub user: Option<&'a str>,
+    /// The password, if one was sent.
+    pub password: Option<&'a [u8]>,
+    /// The peer's address.
+    pub peer: SocketAddr,
+}
+
+/// Why a login is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginRefused {
+    /// User name or password are wrong (CONNACK 4).
+    BadCredentials,
+    /// Credentials are right or absent, but this client may not connect (CONNACK 5).
+    NotAuthorized,
+    /// Nobody can be checked at the moment (CONNACK 3).
+    Unavailable,
+}
+
+/// The embedder as the broker sees it.
+pub trait Hooks: Send + Sync + 'static {
+    /// Checks a login. The result stands for that user until the connection ends.
+    fn authenticate<'a>(
+        &'a self,
+        login: Login<'a>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Principal>, LoginRefused>>;
+
+    /// The principal of a session or a will that was restored from the log and has no connection yet.
+    fn restored(&self, client_id: &str, user: Option<&str>) -> Arc<dyn Principal>;
+
+    /// How many retained messages there are (`$SYS/broker/retained messages/count`).
+    fn retained_count(&self) -> u64;
+}
+
+/// One logged-in user as the broker sees it: rights and retained messages.
+pub trait Principal: Send + Sync + 'static {
+    /// The user's name; `None` for an anonymous one.
+    fn user(&self) -> Option<&str>;
+
+    /// The user's rights. `None` (everything is allowed) keeps the plain path free of calls.
+    fn rights(&self) -> Option<&dyn Rights> {
+        None
+    }
+
+    /// Stores a retained message, or deletes it if the payload is empty [MQTT-3.3.1-5, 3.3.1-10].
+    ///
+    /// `deliver` must be called exactly once if, and only if, the message was taken: at the point which fixes its
+    /// place in the order of all changes of this topic. It delivers the message to the subscribers.
+    /// The mark says when an acknowledgement may leave.
+    fn retain(&self, message: &RetainedMessage<'_>, deliver: &mut dyn FnMut())
+    -> Result<Mark, RetainRefused>;
+
+    /// Starts the replay of the retained messages that match `filter` (a valid filter without share prefix).
+    fn replay(&self, filter: &str) -> Box<dyn Replay>;
+}
+
+/// What a user may do. Topics and filters are valid ones.
+pub trait Rights: Send + Sync {
+    /// May the user publish to `topic`?
+    fn publish(&self, topic: &str, retain: bool) -> bool;
+    /// May the user subscribe to `filter`?
+    fn subscribe(&self, filter: &str) -> bool;
+    /// May the user get a message on `topic`?
+    fn receive(&self, topic: &str) -> bool;
+}
+
+/// A retained message on its way into or out of the embedder.
+#[derive(Clone, Debug)]
+pub struct RetainedMessage<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The payload. On its way in it may be a slice of a larger buffer: keep a copy, not the slice.
+    pub payload: Bytes,
+    /// The QoS it was published with: 0, 1 or 2.
+    pub qos: u8,
+}
+
+/// Why a retained message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetainRefused {
+    /// The user has no right to. MQTT 3: acknowledged and dropped.
+    Denied,
+    /// The payload is not what this topic holds. MQTT 3: acknowledged and dropped.
+    BadPayload,
+    /// A limit is reached (topic too deep for the store, message too large, out of space). MQTT 3: acknowledged and dropped.
+    Quota,
+    /// Nothing can be kept any more (failed disk). The connection is closed without an acknowledgement.
+    Unavailable,
+}
+
+/// How a replay stands after a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more.
+    More,
+    /// That was all.
+    Done,
+}
+
+/// A replay under way. It holds a position, never the messages.
+pub trait Replay: Send {
+    /// Hands at most `messages` retained messages, or about `bytes` bytes of them, to `sink`, which must not block. The embedder calls
+    /// `sink` so that no message that it hands over is older than a change of the same topic that was delivered before.
+    /// A slice may be empty and still answer [`Progress::More`] (it looked at its share of entries and none matched).
+    fn slice(&mut self, messages: usize, bytes: usize, sink: &mut dyn FnMut(RetainedMessage<'_>))
+    -> Progress;
+}
+
+/// What could not be kept. After that nothing is acknowledged any more.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("session state can't be kept: {0}")]
+pub struct LogFailed(pub Arc<str>);
+
+/// Where changes of sessions and wills go, so that they survive a restart. Records are opaque to the embedder; it gives
+/// them back in the order of the `append` calls when the broker starts again.
+pub trait SessionLog: Send + Sync + 'static {
+    /// Appends one record.
+    fn append(&self, record: &[u8]) -> Mark;
+
+    /// Is everything up to `mark` kept, as the configured durability understands it? It may write to a file
+    /// (the page cache) while it is asked; it wakes `cx` when a pending answer can change.
+    fn poll_settled(&self, mark: Mark, cx: &mut Context<'_>) -> Poll<Result<(), LogFailed>>;
+}

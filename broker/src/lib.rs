@@ -1,0 +1,4 @@
+//! A complete MQTT broker as a library. It asks its embedder for users, rights and retained messages (see [`hooks`])
+//! and knows nothing of a store.
+
+pub mod hooks;

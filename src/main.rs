@@ -1,0 +1,2 @@
+//! `distkv`: the program. See `cli`.
+fn main() {}
