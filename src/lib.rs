@@ -1,1 +1,6 @@
-//! The parts of the program `distkv`.
+//! The parts of the program `distkv`: an MQTT broker (`distkv-broker`) on a versioned store (`distkv-store`), with
+//! what joins them and the faces around them. ARCHITECTURE.md has the map.
+
+pub mod cli;
+pub mod config;
+pub mod log;

@@ -1,2 +1,7 @@
-//! `distkv`: the program. See `cli`.
-fn main() {}
+//! The program `distkv`. All of it lives in the library, where tests reach it; see `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    distkv::cli::main()
+}

@@ -1,0 +1,71 @@
+//! The command line: one file a verb. Here are the verbs' list, exit codes, and what is said when something fails.
+//!
+//! Exit codes: 0 done, 1 it did not work (one message on stderr says why and what to do), 2 wrong usage.
+
+mod completions;
+mod server;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An MQTT broker on a durable, versioned key-value store.
+#[derive(Debug, Parser)]
+#[command(name = "distkv", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Server(Box<server::Args>),
+    Completions(completions::Args),
+}
+
+/// What `main` does: parses the command line and runs its verb.
+pub fn main() -> ExitCode {
+    crate::log::hook_panics();
+    let cli = Cli::parse();
+    let result = match cli.verb {
+        Verb::Server(args) => server::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nowhere to say it if stderr is closed, too.
+            let _unheard = writeln!(io::stderr(), "distkv: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Did whoever reads our output go away (`distkv dump | head`)? Then there is nobody to tell, and nothing is wrong.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_closed_pipe_is_known_behind_its_context() {
+        let broken = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_closed_pipe(&anyhow::Error::new(broken).context("can't print")));
+        assert!(!is_closed_pipe(&anyhow::Error::new(io::Error::from(io::ErrorKind::NotFound))));
+    }
+}

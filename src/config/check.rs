@@ -1,0 +1,64 @@
+//! Rules over several keys, and values that can't work whatever else is set.
+
+use super::{Config, Durability, Listen, Period};
+
+/// A rule that a configuration breaks.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// Open to others, but there are no users.
+    #[error(
+        "`mqtt.listen`: {0} can be reached from other machines, and there are no users, so everybody could read and \
+         write everything. If that is meant, set `mqtt.allow_anonymous = true`; else listen on localhost only"
+    )]
+    OpenToAll(Listen),
+    /// Nothing to do.
+    #[error("`mqtt.listen` is `none`: there is no way in to serve")]
+    NoFace,
+    /// A face that does not exist yet.
+    #[error("`{0}`: this version has no {1}; leave the key out, or set it to its default")]
+    NotBuilt(&'static str, &'static str),
+    /// Zero, where that can't work.
+    #[error("`{0}` must be more than zero")]
+    Zero(&'static str),
+}
+
+impl Config {
+    /// Checks what the types alone can't say.
+    pub fn check(&self) -> Result<(), Rule> {
+        if self.mqtt.listen.is_none() {
+            return Err(Rule::NoFace);
+        }
+        if let Some(listen) = self.mqtt.listen.reachable()
+            && !self.mqtt.allow_anonymous
+        {
+            return Err(Rule::OpenToAll(listen));
+        }
+        self.check_unbuilt()?;
+        let zero = Period::secs(0);
+        let positive = [
+            ("sync_interval", self.durability != Durability::Interval || self.sync_interval > zero),
+            ("http.max_connections", self.http.max_connections > 0),
+            ("http.header_timeout", self.http.header_timeout > zero),
+        ];
+        match positive.iter().find(|(_, holds)| !holds) {
+            Some((key, _)) => Err(Rule::Zero(key)),
+            None => Ok(()),
+        }
+    }
+
+    /// Keys of faces that are not there yet may only say so.
+    fn check_unbuilt(&self) -> Result<(), Rule> {
+        let cluster = &self.cluster;
+        let unbuilt = [
+            ("native.listen", "native port yet", self.native.listen.is_none()),
+            ("cluster.listen", "cluster yet", cluster.listen.is_none()),
+            ("cluster.join", "cluster yet", cluster.join.is_empty()),
+            ("cluster.secret_file", "cluster yet", cluster.secret_file.as_os_str().is_empty()),
+            ("cluster.init", "cluster yet", !cluster.init),
+        ];
+        match unbuilt.iter().find(|(_, _, unused)| !unused) {
+            Some((key, what, _)) => Err(Rule::NotBuilt(key, what)),
+            None => Ok(()),
+        }
+    }
+}

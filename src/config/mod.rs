@@ -1,0 +1,183 @@
+//! The configuration: every key with its default, and the checks that need more than one key.
+//!
+//! `configs/distkv.toml` describes each key for people; a test holds the two together. Values come from, each
+//! overriding the one before: defaults, the file, the environment (`DISTKV_MQTT__LISTEN`), the command line
+//! (`--set mqtt.listen=...` and the flags of `server`). See `load` for that.
+
+mod check;
+mod error;
+mod listen;
+mod load;
+mod reload;
+mod units;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::Rule;
+pub use error::{ConfigError, Origin};
+pub use listen::{BadListen, Listen, ListenSet};
+pub use load::{Override, load};
+pub use reload::{Change, Changes};
+pub use units::{BadUnit, Period, Size};
+
+use crate::log::Filter;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// This node's name; empty: the host's name.
+    pub node: String,
+    /// Where the data is.
+    pub data_dir: PathBuf,
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// With `durability = interval`: the time between two syncs of the journal.
+    pub sync_interval: Period,
+    /// The MQTT face.
+    pub mqtt: Mqtt,
+    /// The HTTP face.
+    pub http: Http,
+    /// The native face.
+    pub native: Native,
+    /// The other nodes.
+    pub cluster: Cluster,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// What an acknowledgement promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The data is on the disk: a power cut loses nothing that was acknowledged.
+    Always,
+    /// The data is with the operating system: a crash of the program loses nothing, a power cut at most the last interval.
+    Interval,
+    /// Nothing is kept: all data goes with the process.
+    Memory,
+}
+
+/// `[mqtt]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mqtt {
+    /// Where to listen.
+    pub listen: ListenSet,
+    /// Let everybody in on addresses beyond loopback, too.
+    pub allow_anonymous: bool,
+    /// The path in the store below which topics live.
+    pub root: String,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where to listen.
+    pub listen: ListenSet,
+    /// Connections at a time; further ones wait.
+    pub max_connections: u32,
+    /// The time a client has for sending the head of a request, also between two requests.
+    pub header_timeout: Period,
+}
+
+/// `[native]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Native {
+    /// Where to listen.
+    pub listen: ListenSet,
+}
+
+/// `[cluster]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// Where to listen.
+    pub listen: ListenSet,
+    /// Other nodes to find the cluster by.
+    pub join: Vec<String>,
+    /// The file with the cluster's secret; empty: none.
+    pub secret_file: PathBuf,
+    /// This node is the first of a new cluster.
+    pub init: bool,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is logged.
+    pub level: Filter,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: String::new(),
+            data_dir: PathBuf::from("distkv-data"),
+            durability: Durability::Interval,
+            sync_interval: Period::millis(200),
+            mqtt: Mqtt::default(),
+            http: Http::default(),
+            native: Native::default(),
+            cluster: Cluster::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self { listen: ListenSet(vec![Listen::Loopback(1883)]), allow_anonymous: false, root: ":".to_owned() }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 27588));
+        Self {
+            listen: ListenSet(vec![Listen::At(loopback)]),
+            max_connections: 64,
+            header_timeout: Period::secs(10),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Filter::default(), format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// Reads a configuration from the text of a TOML file. Keys that are not in it keep their defaults. It looks at
+    /// nothing but the text, and does not [`check`](Self::check).
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        load::from_toml(text)
+    }
+
+    /// The whole configuration as a TOML table, defaults included.
+    fn to_table(&self) -> toml::Table {
+        // Fails for values that TOML has no form for; no key of ours holds such a value (tests print them all).
+        toml::Table::try_from(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

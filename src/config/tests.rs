@@ -1,0 +1,175 @@
+//! Tests of the configuration as a whole; units and addresses have their own beside them.
+
+use super::load::{flat, known_keys};
+use super::*;
+
+/// The sample file that users read.
+const SAMPLE: &str = include_str!("../../configs/distkv.toml");
+
+/// The sample with its defaults (`#key = value`, no space after the hash) uncommented.
+fn sample_with_defaults() -> String {
+    let is_default =
+        |line: &str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+    SAMPLE.lines().map(|line| if is_default(line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
+}
+
+fn error(text: &str) -> String {
+    Config::from_toml(text).unwrap_err().to_string()
+}
+
+fn set(key: &str, value: &str) -> Result<Config, ConfigError> {
+    load(None, &[Override::flag(&format!("--set {key}"), key, value)])
+}
+
+#[test]
+fn the_sample_file_shows_exactly_the_defaults() {
+    assert_eq!(Config::from_toml(SAMPLE).unwrap(), Config::default(), "as delivered");
+    assert_eq!(Config::from_toml(&sample_with_defaults()).unwrap(), Config::default(), "uncommented");
+}
+
+#[test]
+fn the_sample_file_has_every_key() {
+    let sample: toml::Table = toml::from_str(&sample_with_defaults()).unwrap();
+    let keys: Vec<String> = flat(&sample).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, known_keys());
+    assert!(keys.len() > 10);
+}
+
+#[test]
+fn an_empty_file_is_the_default_configuration_and_passes_the_check() {
+    assert_eq!(Config::from_toml("").unwrap(), Config::default());
+    assert_eq!(Config::default().check(), Ok(()));
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+    assert_eq!(
+        error("\n[mqtt]\nlisen = []\n"),
+        "line 3: unknown key `mqtt.lisen`; did you mean `mqtt.listen`?"
+    );
+    assert_eq!(error("durabilty = 1"), "line 1: unknown key `durabilty`; did you mean `durability`?");
+    assert_eq!(
+        error("allow_anonymous = true"),
+        "line 1: unknown key `allow_anonymous`; did you mean `mqtt.allow_anonymous`?"
+    );
+    assert_eq!(error("\n\n[mqt]\n"), "line 3: unknown key `mqt`; did you mean `mqtt`?");
+    assert_eq!(
+        error("zzzzzzzz = 1"),
+        "line 1: unknown key `zzzzzzzz`; configs/distkv.toml describes every key"
+    );
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_line_and_key() {
+    let text = error("[http]\n\nheader_timeout = \"10\"\n");
+    assert!(text.starts_with("line 3: `http.header_timeout`: `10` is no length of time"), "{text}");
+    let text = error("[mqtt]\nlisten = [\"localhost:1883\", \"localhost\"]");
+    assert!(text.starts_with("line 2: `mqtt.listen`: `localhost` lacks a port"), "{text}");
+    let text = error("durability = \"sometimes\"");
+    assert!(text.starts_with("line 1: `durability`:"), "{text}");
+    assert!(text.contains("always"), "{text}");
+    let text = error("mqtt = 1");
+    assert!(text.starts_with("line 1: `mqtt`:"), "{text}");
+}
+
+#[test]
+fn what_is_not_toml_is_named_with_its_line() {
+    for text in ["a = 1\nb c\n", "a = 1\n[mqtt\n", "a = 1\nb =\nc = 1", "a = 1\na = 2\n"] {
+        let text = error(text);
+        assert!(text.starts_with("line 2: this is not TOML:"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn later_sources_override_earlier_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("distkv.toml");
+    std::fs::write(&file, "node = \"file\"\nsync_interval = \"1s\"\n[log]\nlevel = \"debug\"\n").unwrap();
+    let env = [("DISTKV_NODE", "env"), ("DISTKV_LOG__LEVEL", "warn"), ("PATH", "/bin")];
+    let mut overrides = Override::from_env(env.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter());
+    overrides.push(Override::flag("--name", "node", "flag"));
+    let config = load(Some(&file), &overrides).unwrap();
+    assert_eq!(config.node, "flag");
+    assert_eq!(config.log.level.to_string(), "warn");
+    assert_eq!(config.sync_interval, Period::secs(1));
+    assert_eq!(config.durability, Durability::Interval);
+}
+
+#[test]
+fn the_environment_of_a_kubernetes_service_is_not_ours() {
+    let names = ["DISTKV_PORT", "DISTKV_PORT_1883_TCP", "DISTKV_SERVICE_HOST", "DISTKV_CONFIG", "DISTKVX"];
+    let found = Override::from_env(names.map(|name| (name.to_owned(), String::new())).into_iter());
+    assert_eq!(found, []);
+}
+
+#[test]
+fn overrides_take_each_type_without_quotes() {
+    assert_eq!(set("node", "12").unwrap().node, "12");
+    assert_eq!(set("mqtt.listen", "none").unwrap().mqtt.listen, ListenSet::default());
+    assert_eq!(set("mqtt.listen", "1,[::1]:2").unwrap().mqtt.listen.to_string(), "localhost:1,[::1]:2");
+    assert_eq!(set("mqtt.listen", r#"["1", "*:2"]"#).unwrap().mqtt.listen.to_string(), "localhost:1,*:2");
+    assert!(set("mqtt.allow_anonymous", "true").unwrap().mqtt.allow_anonymous);
+    assert_eq!(set("http.max_connections", "7").unwrap().http.max_connections, 7);
+    assert_eq!(set("http.header_timeout", "5m").unwrap().http.header_timeout, Period::secs(300));
+}
+
+#[test]
+fn a_wrong_override_is_named_by_where_it_was_given() {
+    let text = set("mqtt.lisen", "1").unwrap_err().to_string();
+    assert_eq!(text, "--set mqtt.lisen: unknown key `mqtt.lisen`; did you mean `mqtt.listen`?");
+    let text = set("http.max_connections", "many").unwrap_err().to_string();
+    assert!(text.starts_with("--set http.max_connections: `http.max_connections`: invalid type"), "{text}");
+    for section in ["mqtt", "", ".", "mqtt.", "mqtt.listen.x"] {
+        assert!(matches!(set(section, "1"), Err(ConfigError::UnknownKey { .. })), "{section:?}");
+    }
+    let env = Override::from_env(std::iter::once(("DISTKV_MQTT__PORT".to_owned(), "1".to_owned())));
+    let text = load(None, &env).unwrap_err().to_string();
+    assert!(text.starts_with("environment variable DISTKV_MQTT__PORT: unknown key `mqtt.port`"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = load(Some("/nowhere/distkv.toml".as_ref()), &[]).unwrap_err().to_string();
+    assert!(error.starts_with("can't read the config file /nowhere/distkv.toml: "), "{error}");
+}
+
+#[test]
+fn listening_to_others_demands_allow_anonymous() {
+    let open = set("mqtt.listen", "*:1883").unwrap();
+    assert_eq!(open.check(), Err(Rule::OpenToAll(Listen::Everywhere(1883))));
+    let meant = Config { mqtt: Mqtt { allow_anonymous: true, ..open.mqtt }, ..Config::default() };
+    assert_eq!(meant.check(), Ok(()));
+}
+
+#[test]
+fn faces_that_are_not_built_take_nothing_but_their_defaults() {
+    for (key, value) in [
+        ("native.listen", "27586"),
+        ("cluster.listen", "*:27587"),
+        ("cluster.join", "10.0.0.1:27587"),
+        ("cluster.secret_file", "secret"),
+        ("cluster.init", "true"),
+    ] {
+        let broken = set(key, value).unwrap().check();
+        assert!(matches!(broken, Err(Rule::NotBuilt(named, _)) if named == key), "{key}: {broken:?}");
+    }
+    assert_eq!(set("native.listen", "none").unwrap().check(), Ok(()));
+}
+
+#[test]
+fn a_reload_tells_what_is_taken_up_from_what_waits() {
+    let old = Config::default();
+    let new = Config { node: "b".to_owned(), ..set("log.level", "debug").unwrap() };
+    let changes = old.changes(&new);
+    let change = |key: &str, old: &str, new: &str| Change {
+        key: key.to_owned(),
+        old: format!("\"{old}\""),
+        new: format!("\"{new}\""),
+    };
+    assert_eq!(changes.live, [change("log.level", "info", "debug")]);
+    assert_eq!(changes.restart, [change("node", "", "b")]);
+    let running = old.clone().with_live_values_of(&new);
+    assert_eq!(running.changes(&new).live, []);
+    assert_eq!(old.changes(&old), Changes::default());
+}
