@@ -1,0 +1,163 @@
+//! The HTTP face: health and metrics, for machines. No users, nothing to write.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/health/live` | 200 as long as the process answers at all |
+//! | `/health/ready` | 200 while clients are served, else 503; JSON with the reason |
+//! | `/metrics` | every number, as OpenMetrics text |
+//!
+//! A client can occupy one of `http.max_connections` places, for at most [`CONNECTION_LIFE`] and a head of a request at most
+//! [`READ_BUFFER`] long, and nothing else.
+
+mod health;
+mod metrics;
+mod process;
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json};
+use axum::routing::get;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+pub use health::{Failure, Health, Phase};
+pub use metrics::{Kind, Metrics, Sample, Source, Value};
+
+/// A connection is closed when it is that old, between two requests if it can be.
+const CONNECTION_LIFE: Duration = Duration::from_secs(60);
+
+/// The time which a response under way has after [`CONNECTION_LIFE`].
+const LAST_RESPONSE: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's head.
+const READ_BUFFER: usize = 16 << 10;
+
+/// The pause after a failed accept (no file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What the HTTP face tells.
+#[derive(Debug, Default)]
+pub struct Face {
+    /// Is the program alive, is it ready?
+    pub health: Health,
+    /// Its numbers.
+    pub metrics: Metrics,
+}
+
+/// What a client may take.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    places: Arc<Semaphore>,
+    header_timeout: Duration,
+}
+
+impl Bounds {
+    /// So many connections at a time over all listeners, and so much time for the head of a request.
+    pub fn new(connections: u32, header_timeout: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(connections as usize)), header_timeout }
+    }
+}
+
+/// Serves one listener, until the future is dropped.
+pub async fn serve(listener: TcpListener, face: Arc<Face>, bounds: Bounds) -> Infallible {
+    let router = router(face);
+    let mut connections = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            (stream, place) = accept(&listener, &bounds.places) => {
+                connections.push(connection(stream, place, router.clone(), bounds.header_timeout));
+            }
+            Some(()) = connections.next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+/// The next connection, and the place it has among all. Dropping the future loses neither.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    loop {
+        // The semaphore is never closed, so there always comes a place.
+        let place = Arc::clone(places).acquire_owned().await.ok();
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) if ended_early(&error) => {}
+            Err(error) => {
+                tracing::warn!("HTTP: can't accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Did the client go before it was accepted?
+fn ended_early(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+async fn connection(
+    stream: TcpStream,
+    place: Option<OwnedSemaphorePermit>,
+    router: Router,
+    header_timeout: Duration,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(READ_BUFFER);
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    // How a connection ends (rubbish, silence, a reset) is the client's affair; it gets an answer where HTTP has one.
+    match timeout(CONNECTION_LIFE, served.as_mut()).await {
+        Ok(_ended) => {}
+        Err(_elapsed) => {
+            served.as_mut().graceful_shutdown();
+            let _ended = timeout(LAST_RESPONSE, served).await;
+        }
+    }
+    drop(place);
+}
+
+fn router(face: Arc<Face>) -> Router {
+    Router::new()
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(other)
+        .with_state(face)
+}
+
+async fn live() -> impl IntoResponse {
+    Json(json!({ "live": true }))
+}
+
+async fn ready(State(face): State<Arc<Face>>) -> impl IntoResponse {
+    match face.health.ready() {
+        Ok(()) => (StatusCode::OK, Json(json!({ "ready": true }))),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "reason": reason }))),
+    }
+}
+
+async fn metrics(State(face): State<Arc<Face>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], face.metrics.text())
+}
+
+async fn other() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "There is /health/live, /health/ready and /metrics.\n")
+}
+
+#[cfg(test)]
+mod tests;
