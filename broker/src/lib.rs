@@ -2,3 +2,4 @@
 //! and knows nothing of a store.
 
 pub mod hooks;
+pub mod message;
