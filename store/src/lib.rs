@@ -1,1 +1,7 @@
 //! A masterless, versioned key-value store that every node holds whole. It knows nothing of MQTT.
+
+pub mod chain;
+pub mod meta;
+pub mod path;
+pub mod ticks;
+pub mod value;
