@@ -1,6 +1,8 @@
 //! A masterless, versioned key-value store that every node holds whole. It knows nothing of MQTT.
 
 pub mod chain;
+mod clock;
+pub mod journal;
 pub mod meta;
 pub mod path;
 pub mod ticks;
