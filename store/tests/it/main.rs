@@ -1,5 +1,5 @@
 //! Tests of the store as a whole.
-#![expect(missing_docs, reason = "tests are told by their names")]
+#![expect(clippy::unwrap_used, reason = "a test may fail by a panic")]
 
 mod disk;
 mod journal;
