@@ -131,11 +131,6 @@ impl Disk {
         self.0.lock().names.keys().cloned().collect()
     }
 
-    /// How many bytes all files have together.
-    pub(crate) fn used(&self) -> u64 {
-        self.0.lock().used()
-    }
-
     /// A file's bytes.
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         let state = self.0.lock();
