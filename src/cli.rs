@@ -2,7 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 it did not work (one message on stderr says why and what to do), 2 wrong usage.
 
+mod bench;
 mod completions;
+mod mqtt;
 mod server;
 
 use std::io::{self, Write as _};
@@ -21,6 +23,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Server(Box<server::Args>),
+    Mqtt(mqtt::Args),
+    Bench(Box<bench::Args>),
     Completions(completions::Args),
 }
 
@@ -30,6 +34,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.verb {
         Verb::Server(args) => server::run(&args),
+        Verb::Mqtt(args) => Ok(mqtt::run(&args)),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Completions(args) => completions::run(&args),
     };
     match result {

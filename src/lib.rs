@@ -1,7 +1,9 @@
 //! The parts of the program `distkv`: an MQTT broker (`distkv-broker`) on a versioned store (`distkv-store`), with
 //! what joins them and the faces around them. ARCHITECTURE.md has the map.
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod http;
 pub mod log;
+pub mod mqtt_client;
