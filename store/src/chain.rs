@@ -201,34 +201,30 @@ impl Version {
         self.chain().any(|known| known.origin == dot.origin && known.tick >= dot.tick)
     }
 
-    /// Takes note that `other` has been seen here and is not in this version's past: what its chain names and what it has absorbed
-    /// will be in the past of the next event. Keeps at most `length` such dots.
-    pub fn absorb(&mut self, other: &Self, length: usize) {
-        let new = other.chain().chain(other.absorbed()).filter(|dot| !self.includes(dot));
-        let mut absorbed: Vec<Dot> = Vec::new();
-        for dot in new.chain(self.absorbed()) {
-            remember(&mut absorbed, dot);
-        }
-        absorbed.truncate(length.max(MIN_LENGTH));
-        if absorbed != self.absorbed() {
-            self.past = Past::share(self.tail().to_vec(), absorbed);
-        }
+    /// Takes note that `other` has lost a conflict against this version here: all that its chain names and what it has absorbed will be
+    /// in the past of the next event. Keeps at most `length` such dots. Answers whether that is anything new.
+    pub fn absorb(&mut self, other: &Self, length: usize) -> bool {
+        self.absorb_dots(other.chain().chain(other.absorbed()), length)
     }
 
-    /// Takes over what a version which this one replaces has absorbed.
-    pub fn inherit(&mut self, replaced: &Self, length: usize) {
-        if !replaced.absorbed().is_empty() {
-            let kept: Vec<Dot> =
-                replaced.absorbed().iter().filter(|dot| !self.includes(dot)).cloned().collect();
-            if !kept.is_empty() {
-                let mut absorbed = self.absorbed().to_vec();
-                for dot in &kept {
-                    remember(&mut absorbed, dot);
-                }
-                absorbed.truncate(length.max(MIN_LENGTH));
-                self.past = Past::share(self.tail().to_vec(), absorbed);
-            }
+    /// Takes over what another version of the same entry has absorbed. Answers whether that is anything new.
+    pub fn inherit(&mut self, other: &Self, length: usize) -> bool {
+        !other.absorbed().is_empty() && self.absorb_dots(other.absorbed().iter(), length)
+    }
+
+    fn absorb_dots<'d>(&mut self, dots: impl Iterator<Item = &'d Dot>, length: usize) -> bool {
+        let mut absorbed: Vec<Dot> = Vec::new();
+        dots.filter(|dot| !self.includes(dot)).for_each(|dot| remember(&mut absorbed, dot));
+        // A version read from a record may have absorbed what its chain includes.
+        self.absorbed().iter().filter(|dot| !self.includes(dot)).for_each(|dot| remember(&mut absorbed, dot));
+        absorbed.truncate(length.max(MIN_LENGTH));
+        // Their order says nothing.
+        let known = |dot| self.absorbed().contains(dot);
+        if absorbed.len() == self.absorbed().len() && absorbed.iter().all(known) {
+            return false;
         }
+        self.past = Past::share(self.tail().to_vec(), absorbed);
+        true
     }
 
     /// How `a` stands to `b`.

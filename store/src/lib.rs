@@ -3,7 +3,10 @@
 pub mod chain;
 mod clock;
 pub mod journal;
+pub mod ledger;
 pub mod meta;
 pub mod path;
+pub mod replica;
 pub mod ticks;
+pub mod tree;
 pub mod value;

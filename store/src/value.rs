@@ -82,6 +82,12 @@ impl Value {
         Self::packed(out)
     }
 
+    /// A copy of bytes which are known to be one value.
+    pub(crate) fn known(bytes: &[u8]) -> Self {
+        debug_assert_eq!(check(bytes), Ok(()));
+        Self(Bytes::copy_from_slice(bytes))
+    }
+
     /// What a [`Packer`] has written: one value.
     pub(crate) fn packed(out: Vec<u8>) -> Self {
         debug_assert_eq!(check(&out), Ok(()));

@@ -113,7 +113,9 @@ fn merge(head: &mut Option<Version>, mut event: Version, length: usize) {
             event.absorb(held, length);
             *held = event;
         }
-        Relation::Concurrent => held.absorb(&event, length),
+        Relation::Concurrent => {
+            held.absorb(&event, length);
+        }
     }
 }
 

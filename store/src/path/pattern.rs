@@ -14,14 +14,13 @@ pub enum PatternElement {
     Many,
 }
 
-/// What a scan does at a key: see [`Pattern::seek`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a scan does at a key: see [`Pattern::seek_into`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seek {
     /// The key matches.
     Match,
-    /// Neither this key nor any other below the answered bytes matches. The bytes are greater than the key; they are a
-    /// place in the order of keys and need not be a path themselves.
-    To(Vec<u8>),
+    /// Neither this key nor any other before the answered place matches.
+    Skip,
     /// Neither this key nor any greater one matches.
     End,
 }
@@ -169,20 +168,25 @@ impl Pattern {
         matches!(self.look(path.as_bytes()), Look::Match)
     }
 
-    /// Where a scan that stands at the key `path` goes on: see [`Seek`].
-    pub fn seek(&self, path: PathRef<'_>) -> Seek {
+    /// Where a scan that stands at the key `path` goes on: see [`Seek`]. With [`Seek::Skip`] the place is put into `next`: a
+    /// place in the order of keys, behind `path`, which need not be a path itself. Else `next` stays as it is.
+    pub fn seek_into(&self, path: PathRef<'_>, next: &mut Vec<u8>) -> Seek {
         let key = path.as_bytes();
-        match self.look(key) {
-            Look::Match => Seek::Match,
+        let (start, end): (&[u8], &[u8]) = match self.look(key) {
+            Look::Match => return Seek::Match,
+            Look::End => return Seek::End,
             Look::Hidden(index) => match self.hidden.get(index) {
-                Some(hidden) => Seek::To(hidden.end.clone()),
-                None => Seek::End,
+                Some(hidden) => (&hidden.end, &[]),
+                None => return Seek::End,
             },
-            Look::Step => Seek::To([key, &[0]].concat()),
-            Look::Inside(at, next) => Seek::To([key.get(..at).unwrap_or_default(), next].concat()),
-            Look::Behind(at) => Seek::To(after(key.get(..at).unwrap_or_default())),
-            Look::End => Seek::End,
-        }
+            Look::Step => (key, &[0]),
+            Look::Inside(at, next) => (key.get(..at).unwrap_or_default(), next),
+            Look::Behind(at) => (key.get(..at).unwrap_or_default(), &[AFTER]),
+        };
+        next.clear();
+        next.extend_from_slice(start);
+        next.extend_from_slice(end);
+        Seek::Skip
     }
 
     fn is_exact(&self) -> bool {

@@ -1,0 +1,249 @@
+//! The entries, in the order of their paths; scans which skip what a pattern can't match.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::chain::Version;
+use crate::meta::Meta;
+use crate::path::{PathRef, Pattern, Seek};
+use crate::value::Value;
+
+/// What is held at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The value. `None`: the entry is deleted and this is its tombstone.
+    pub value: Option<Value>,
+    /// The facts beside the value.
+    pub meta: Meta,
+    /// The event which made it.
+    pub version: Version,
+}
+
+impl Entry {
+    /// The value, unless it has expired. `now` is in milliseconds since 1970-01-01 UTC.
+    pub fn value_at(&self, now: u64) -> Option<&Value> {
+        self.value.as_ref().filter(|_| self.meta.expiry().is_none_or(|expiry| now < expiry))
+    }
+
+    /// Whether the entry is deleted. (Expiry is another matter.)
+    pub fn is_tombstone(&self) -> bool {
+        self.value.is_none()
+    }
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries with a value, internal ones left out.
+    pub values: u64,
+    /// Entries with a value below the null element.
+    pub internal: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// The size of all paths and values, in bytes.
+    pub bytes: u64,
+}
+
+impl Counts {
+    fn add(&mut self, path: PathRef<'_>, entry: &Entry) {
+        *self.kind(path, entry) += 1;
+        self.bytes += size(path, entry);
+    }
+
+    fn subtract(&mut self, path: PathRef<'_>, entry: &Entry) {
+        *self.kind(path, entry) -= 1;
+        self.bytes -= size(path, entry);
+    }
+
+    fn kind(&mut self, path: PathRef<'_>, entry: &Entry) -> &mut u64 {
+        match &entry.value {
+            None => &mut self.tombstones,
+            Some(_) if path.is_internal() => &mut self.internal,
+            Some(_) => &mut self.values,
+        }
+    }
+}
+
+fn size(path: PathRef<'_>, entry: &Entry) -> u64 {
+    (path.as_bytes().len() + entry.value.as_ref().map_or(0, |value| value.as_bytes().len())) as u64
+}
+
+/// An ordered map from paths to entries.
+#[derive(Debug, Default)]
+pub struct Tree {
+    entries: BTreeMap<Box<[u8]>, Arc<Entry>>,
+    counts: Counts,
+}
+
+impl Tree {
+    /// An empty tree.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How much there is.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The entry at `path`, be it a tombstone.
+    pub fn get(&self, path: PathRef<'_>) -> Option<&Arc<Entry>> {
+        self.entries.get(path.as_bytes())
+    }
+
+    /// Puts at `path` what `make` makes of the entry that is there. Answers the new entry and the old one.
+    ///
+    /// An existing entry is replaced in place: one search, no allocation here.
+    pub fn update(
+        &mut self,
+        path: PathRef<'_>,
+        make: impl FnOnce(Option<&Arc<Entry>>) -> Arc<Entry>,
+    ) -> (Arc<Entry>, Option<Arc<Entry>>) {
+        let (new, old) = match self.entries.get_mut(path.as_bytes()) {
+            Some(entry) => {
+                let new = make(Some(entry));
+                (new.clone(), Some(std::mem::replace(entry, new)))
+            }
+            None => {
+                let new = make(None);
+                self.entries.insert(path.as_bytes().into(), new.clone());
+                (new, None)
+            }
+        };
+        self.counts.add(path, &new);
+        if let Some(old) = &old {
+            self.counts.subtract(path, old);
+        }
+        (new, old)
+    }
+
+    /// Takes the entry at `path` out.
+    pub fn remove(&mut self, path: PathRef<'_>) -> Option<Arc<Entry>> {
+        let entry = self.entries.remove(path.as_bytes())?;
+        self.counts.subtract(path, &entry);
+        Some(entry)
+    }
+
+    /// Takes out every tombstone which `gone` points at.
+    pub fn drop_tombstones(&mut self, mut gone: impl FnMut(&Entry) -> bool) {
+        let counts = &mut self.counts;
+        self.entries.retain(|key, entry| {
+            let keep = !entry.is_tombstone() || !gone(entry);
+            if !keep {
+                counts.subtract(PathRef::known(key), entry);
+            }
+            keep
+        });
+    }
+
+    /// All entries in order, tombstones among them.
+    pub fn iter(&self) -> impl Iterator<Item = (PathRef<'_>, &Arc<Entry>)> {
+        self.entries.iter().map(|(key, entry)| (PathRef::known(key), entry))
+    }
+
+    /// Goes on with a scan: hands entries which match, tombstones among them, to `sink` until that answers false, or until `looks` keys
+    /// have been looked at.
+    ///
+    /// Changes of the tree between two calls are no harm: the scan stands between paths. What is there all the time is
+    /// handed over exactly once.
+    pub fn scan(
+        &self,
+        scan: &mut Scan,
+        mut looks: usize,
+        mut sink: impl FnMut(PathRef<'_>, &Arc<Entry>) -> bool,
+    ) -> Progress {
+        if scan.done {
+            return Progress::Done;
+        }
+        let mut keys = self.from(&scan.next);
+        // How many keys in a row lay before the place that is sought.
+        let mut stepped = 0;
+        while looks > 0 {
+            let Some((key, entry)) = keys.next() else {
+                scan.done = true;
+                return Progress::Done;
+            };
+            looks -= 1;
+            if **key < *scan.next {
+                // A few steps cost less than a search, many cost more.
+                stepped += 1;
+                if stepped == STEPS {
+                    stepped = 0;
+                    keys = self.from(&scan.next);
+                }
+                continue;
+            }
+            stepped = 0;
+            let path = PathRef::known(key);
+            match scan.pattern.seek_into(path, &mut scan.next) {
+                Seek::Match => {
+                    scan.next.clear();
+                    scan.next.extend_from_slice(key);
+                    scan.next.push(0);
+                    if !sink(path, entry) {
+                        return Progress::More;
+                    }
+                }
+                Seek::Skip => {}
+                Seek::End => {
+                    scan.done = true;
+                    return Progress::Done;
+                }
+            }
+        }
+        Progress::More
+    }
+
+    fn from(&self, key: &[u8]) -> btree_map::Range<'_, Box<[u8]>, Arc<Entry>> {
+        self.entries.range::<[u8], _>((Bound::Included(key), Bound::Unbounded))
+    }
+}
+
+/// After so many keys before the sought place, search for it.
+const STEPS: usize = 8;
+
+/// How a scan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more.
+    More,
+    /// That was all.
+    Done,
+}
+
+/// A scan under way: a pattern and a place between two paths. It holds no entry and no lock.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    pattern: Pattern,
+    /// No path before this one is of interest any more.
+    next: Vec<u8>,
+    done: bool,
+}
+
+impl Scan {
+    /// Begins a scan for all paths that match.
+    pub fn new(pattern: Pattern) -> Self {
+        let next = pattern.start().to_vec();
+        Self { pattern, next, done: false }
+    }
+
+    /// What it looks for.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// Whether it has come to its end.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether it has gone past `path`: whatever happens there will not be seen by it any more.
+    pub fn is_past(&self, path: PathRef<'_>) -> bool {
+        self.done || path.as_bytes() < &self.next[..]
+    }
+}
+
+#[cfg(test)]
+mod tests;
