@@ -4,7 +4,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The wall clock in milliseconds since 1970; 0 if it stands before that.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
-#[expect(dead_code, reason = "the store asks for it")]
 pub(crate) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as u64

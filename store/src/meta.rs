@@ -58,6 +58,12 @@ impl Meta {
         Self { time, ..Self::default() }
     }
 
+    /// Sets the time of the write.
+    pub fn with_time(mut self, time: u64) -> Self {
+        self.time = time;
+        self
+    }
+
     /// Sets the user's name. (Share one allocation among all that a user writes.)
     pub fn with_user(mut self, user: Option<Arc<str>>) -> Self {
         self.user = user;

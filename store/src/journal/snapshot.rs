@@ -70,10 +70,14 @@ impl SnapshotWriter {
         Lsn(self.base)
     }
 
-    /// Writes one record of at most [`super::PAYLOAD_MAX`] bytes.
-    pub fn record(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SnapshotError> {
+    /// Takes one record of at most [`super::PAYLOAD_MAX`] bytes into the buffer.
+    pub fn record(&mut self, kind: Kind, payload: &[u8]) {
         self.put(kind, payload);
         self.records += 1;
+    }
+
+    /// Writes the buffer to the file, if much has gathered: to be called between records, without a lock.
+    pub fn write_out(&mut self) -> Result<(), SnapshotError> {
         if self.buffer.len() >= BUFFER {
             self.flush().map_err(|error| self.failed("write", error))?;
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Condvar, Mutex};
 
 use super::fs::{File, Fs};
-use super::record::{self, Kind, RECORD_HEADER, Seed};
+use super::record::{self, Kind, PAYLOAD_MAX, RECORD_HEADER, Seed};
 use super::recovery::Recovered;
 use super::segment::{FILE_HEADER, FileHeader, FileKind, SPARE};
 use super::sync::Signals;
@@ -150,6 +150,10 @@ impl Shared {
     }
 
     pub(super) fn append(&self, kind: Kind, payload: &[u8]) -> Lsn {
+        if payload.len() > PAYLOAD_MAX {
+            // Nothing makes such a record; if something did, no reader would take it.
+            self.poison("append to", self.path(), io::ErrorKind::FileTooLarge.into());
+        }
         let sum = crc32c::crc32c(payload);
         let mut gather = self.gather.lock();
         let lsn = self.put(&mut gather, kind, payload, sum);

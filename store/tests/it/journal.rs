@@ -44,7 +44,7 @@ fn write(journal: &Journal, text: &str) {
             "#" => {
                 let mut writer = journal.begin_snapshot().unwrap().unwrap();
                 for word in &all {
-                    writer.record(Kind::Local, word.as_bytes()).unwrap();
+                    writer.record(Kind::Local, word.as_bytes());
                 }
                 writer.finish().unwrap();
             }

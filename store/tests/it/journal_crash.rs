@@ -115,7 +115,8 @@ fn snapshot(journal: &Journal, model: &mut Model, random: &mut Random) {
     let Ok(Some(mut writer)) = journal.begin_snapshot() else { return };
     let all = model.appended.len();
     for number in &model.appended {
-        if writer.record(Kind::Local, &payload(*number, random)).is_err() {
+        writer.record(Kind::Local, &payload(*number, random));
+        if writer.write_out().is_err() {
             return;
         }
     }

@@ -1,0 +1,328 @@
+//! Views: the one door to a store. What somebody may see and do is decided here; for now everybody may do everything.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::clock;
+use crate::feed::{Carrier, Queue, WatchEvent};
+use crate::journal::{JournalFailed, Lsn};
+use crate::meta::Meta;
+use crate::path::{Element, Path, PathRef, Pattern};
+use crate::replica;
+use crate::store::{Shared, Store};
+use crate::tree::{Entry, Progress, Scan};
+use crate::value::Value;
+
+/// How many keys a slice looks at, at most: so long it may hold the replica's lock.
+const LOOKS: usize = 1024;
+
+/// The first element, besides null, of internal data.
+const INTERNAL: &str = ".distkv";
+
+/// Whom a view is for.
+#[derive(Clone, Debug, Default)]
+pub struct Who {
+    user: Option<Arc<str>>,
+}
+
+impl Who {
+    /// A user; `None` for an anonymous one.
+    pub fn user(name: Option<Arc<str>>) -> Self {
+        Self { user: name }
+    }
+
+    /// The program itself: jobs, imports, the command line.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// The user's name.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.user.as_ref()
+    }
+}
+
+/// What one user sees of a store, and may do there. Clones are cheap.
+#[derive(Clone)]
+pub struct View {
+    store: Store,
+    who: Who,
+}
+
+/// A write that was taken.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The entry which it made; `None` if there was nothing to delete and so nothing has changed.
+    pub entry: Option<Arc<Entry>>,
+    /// It is kept when this place of the journal is settled.
+    pub lsn: Lsn,
+}
+
+/// Why a write was not taken. Nothing has changed, and nobody was told.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The journal has failed: nothing can be kept any more.
+    #[error(transparent)]
+    Unavailable(#[from] JournalFailed),
+    /// The disk is full. Writes are taken again when there is space.
+    #[error("the disk is full: free some space, writes are taken again by themselves")]
+    DiskFull,
+    /// The value is larger than the store takes.
+    #[error("the value has {bytes} bytes, and {limit} are the limit")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// No event can be made.
+    #[error("no event can be made any more: the cluster's clock has reached its limit of 2^62")]
+    ClockExhausted,
+}
+
+impl From<replica::WriteError> for WriteError {
+    fn from(error: replica::WriteError) -> Self {
+        match error {
+            replica::WriteError::ClockExhausted => Self::ClockExhausted,
+        }
+    }
+}
+
+impl View {
+    pub(crate) fn new(store: Store, who: Who) -> Self {
+        Self { store, who }
+    }
+
+    /// Whose view this is.
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// The entry at `path`, if it has a value which has not expired.
+    pub fn get(&self, path: PathRef<'_>) -> Option<Arc<Entry>> {
+        let entry = self.shared().read().replica.get(path).cloned()?;
+        has_value(&entry).then_some(entry)
+    }
+
+    /// Writes a value. Time and user of `meta` are set here.
+    pub fn set(
+        &self,
+        path: PathRef<'_>,
+        value: Value,
+        meta: Meta,
+        carrier: Option<Carrier<'_>>,
+    ) -> Result<Committed, WriteError> {
+        self.shared().commit(path, Some(value), self.stamp(meta), carrier)
+    }
+
+    /// Deletes the value at `path`. Where there is none nothing happens, but the carrier is called all the same.
+    pub fn delete(
+        &self,
+        path: PathRef<'_>,
+        meta: Meta,
+        carrier: Option<Carrier<'_>>,
+    ) -> Result<Committed, WriteError> {
+        self.shared().commit(path, None, self.stamp(meta), carrier)
+    }
+
+    /// Begins to read all entries which match. Internal data is left out unless the pattern begins with it.
+    pub fn cursor(&self, pattern: Pattern) -> Cursor {
+        Cursor { scan: Scan::new(without_internal(pattern)), batch: Batch::default() }
+    }
+
+    /// Goes on with a cursor: hands entries with a value to `sink`, at most `entries` of them, and no more after about `bytes`
+    /// bytes.
+    ///
+    /// `sink` is called at a point of the feed's order: a change of the same entry is either in what it gets, or will be told after
+    /// it. So it must not block or use the store, as observers. A slice looks at a limited number of entries; it may be
+    /// empty and still answer [`Progress::More`].
+    pub fn slice(
+        &self,
+        cursor: &mut Cursor,
+        entries: usize,
+        bytes: usize,
+        sink: &mut dyn FnMut(PathRef<'_>, &Arc<Entry>),
+    ) -> Progress {
+        let shared = self.shared();
+        let Cursor { scan, batch } = cursor;
+        let held = shared.read();
+        let progress = batch.collect(&held.replica, scan, entries, bytes);
+        if batch.items.is_empty() {
+            return progress;
+        }
+        let feed = shared.feed.lock();
+        drop(held);
+        for (key, entry) in &batch.items {
+            sink(PathRef::known(&batch.keys[key.clone()]), entry);
+        }
+        drop(feed);
+        batch.clear();
+        progress
+    }
+
+    /// Watches all entries which match: first those that are there (if `options` ask for them), then every change, with no gap
+    /// and nothing twice between, and never an older value after a newer one.
+    pub fn watch(&self, pattern: Pattern, options: WatchOptions) -> Watch {
+        let pattern = without_internal(pattern);
+        let scan = options.existing.then(|| Scan::new(pattern.clone()));
+        let queue = Arc::new(Queue::new(pattern, options.events.max(2), options.bytes, scan));
+        let shared = self.shared();
+        // Under the replica's lock as well: a change that is made but not yet told lies before the watch's beginning.
+        let held = shared.read();
+        shared.feed.lock().watch(Arc::clone(&queue));
+        drop(held);
+        Watch { view: self.clone(), queue }
+    }
+
+    fn stamp(&self, meta: Meta) -> Meta {
+        meta.with_time(clock::wall_ms()).with_user(self.who.user.clone())
+    }
+
+    fn shared(&self) -> &Shared {
+        self.store.shared()
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("who", &self.who).finish_non_exhaustive()
+    }
+}
+
+fn has_value(entry: &Entry) -> bool {
+    match entry.meta.expiry() {
+        None => !entry.is_tombstone(),
+        Some(_) => entry.value_at(clock::wall_ms()).is_some(),
+    }
+}
+
+/// Hides internal data, unless the pattern begins with it.
+fn without_internal(mut pattern: Pattern) -> Pattern {
+    for element in [Element::Null, Element::str(INTERNAL)] {
+        // One short element is within all limits.
+        let Ok(path) = Path::from_elements([element]) else { continue };
+        if !pattern.start().starts_with(path.as_bytes()) {
+            pattern.hide(path.as_path());
+        }
+    }
+    pattern
+}
+
+/// A reading of many entries under way. It holds a place, no entries and no lock.
+#[derive(Debug)]
+pub struct Cursor {
+    scan: Scan,
+    batch: Batch,
+}
+
+impl Cursor {
+    /// Whether it has come to its end.
+    pub fn is_done(&self) -> bool {
+        self.scan.is_done()
+    }
+}
+
+/// What one slice has found. Between slices it is empty; its memory is used again.
+#[derive(Debug, Default)]
+struct Batch {
+    keys: Vec<u8>,
+    items: Vec<(Range<usize>, Arc<Entry>)>,
+}
+
+impl Batch {
+    fn collect(
+        &mut self,
+        replica: &replica::Replica,
+        scan: &mut Scan,
+        entries: usize,
+        bytes: usize,
+    ) -> Progress {
+        let mut left = bytes;
+        replica.scan(scan, LOOKS, |path, entry| {
+            if has_value(entry) {
+                let start = self.keys.len();
+                self.keys.extend_from_slice(path.as_bytes());
+                self.items.push((start..self.keys.len(), Arc::clone(entry)));
+                let size = entry.value.as_ref().map_or(0, |value| value.as_bytes().len());
+                left = left.saturating_sub(path.as_bytes().len() + size);
+            }
+            left > 0 && self.items.len() < entries
+        })
+    }
+
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.items.clear();
+    }
+}
+
+/// How a watch works.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchOptions {
+    /// First tell what is there.
+    pub existing: bool,
+    /// How many events may wait. One more change, and the watch ends with [`WatchEvent::Lagged`].
+    pub events: usize,
+    /// How many bytes they may have (paths and values). A single event may have more.
+    pub bytes: usize,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self { existing: true, events: 1024, bytes: 16 << 20 }
+    }
+}
+
+/// A watch. Dropping it ends it.
+pub struct Watch {
+    view: View,
+    queue: Arc<Queue>,
+}
+
+impl Watch {
+    /// The next event; `None` after [`WatchEvent::Lagged`] or when the store was closed. While it is pending, `cx` is woken when there is one.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchEvent>> {
+        loop {
+            // What waits is older than what a slice would find.
+            if let Some((mut scan, room, bytes)) = self.queue.next_slice() {
+                self.slice(&mut scan, room, bytes);
+                if !scan.is_done() && self.queue.next_slice().is_some() {
+                    // Nothing found so far: others have their turn before the next look.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            return self.queue.poll_next(cx);
+        }
+    }
+
+    fn slice(&self, scan: &mut Scan, room: usize, bytes: usize) {
+        let shared = self.view.shared();
+        let mut batch = Batch::default();
+        let held = shared.read();
+        batch.collect(&held.replica, scan, room, bytes);
+        let feed = shared.feed.lock();
+        drop(held);
+        let Batch { keys, items } = batch;
+        let found = items
+            .into_iter()
+            .map(|(key, entry)| WatchEvent::Existing { path: PathRef::known(&keys[key]).to_path(), entry });
+        self.queue.sliced(scan.clone(), found);
+        drop(feed);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.view.shared().feed.lock().unwatch(&self.queue);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
