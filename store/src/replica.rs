@@ -28,7 +28,7 @@ use crate::chain::{self, Dot, Origin, Relation, Version};
 use crate::ledger::{Account, Ledger};
 use crate::meta::{Meta, Users};
 use crate::path::{Path, PathRef};
-use crate::ticks::{Lease, NodeName, Tick, TickSet, Tock};
+use crate::ticks::{Lease, NodeName, Tick, Tock};
 use crate::tree::{Counts, Entry, Progress, Scan, Tree};
 use crate::value::Value;
 
@@ -294,14 +294,15 @@ impl Replica {
             Some(held) => match Meeting::of(&held, &event, self.chain_length) {
                 Meeting::Head(head) => head,
                 Meeting::Noted(noted) => {
-                    // On record goes the event as it came, so that replaying it does the same again.
-                    record::event(record, path, &event);
+                    // Not the event goes on record, but what is held: replaying an event that has lost to a tombstone would bring
+                    // it to life if that has been purged in between.
+                    record::event(record, path, &noted);
+                    record::tick(record, event.version.dot());
                     self.tree.update(path, |_| Arc::new(noted));
                     return None;
                 }
                 Meeting::Nothing => {
-                    let dot = event.version.dot();
-                    record::account(record, &dot.origin, &TickSet::from_iter([dot.tick]), &TickSet::new());
+                    record::tick(record, event.version.dot());
                     return None;
                 }
             },

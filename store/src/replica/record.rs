@@ -139,6 +139,11 @@ pub(super) fn account(out: &mut Vec<u8>, origin: &Origin, seen: &TickSet, purged
     }
 }
 
+/// Appends that an event is seen.
+pub(super) fn tick(out: &mut Vec<u8>, dot: &Dot) {
+    account(out, &dot.origin, &TickSet::from_iter([dot.tick]), &TickSet::new());
+}
+
 /// Appends the whole of an account.
 pub(super) fn whole_account(out: &mut Vec<u8>, account: &Account) {
     self::account(out, account.origin(), account.seen(), account.purged());

@@ -130,7 +130,10 @@ impl Recovery {
     fn event(&mut self, path: PathRef<'_>, event: Entry) {
         self.ledger.see(event.version.dot());
         self.tock = self.tock.max(event.version.tock());
+        let ledger = &self.ledger;
         self.tree.update(path, |held| {
+            // A purged tombstone was not there any more when the event came.
+            let held = held.filter(|held| !(held.is_tombstone() && ledger.is_purged(held.version.dot())));
             let Some(held) = held else { return Arc::new(event) };
             match Meeting::of(held, &event, chain::MAX_LENGTH) {
                 Meeting::Head(entry) | Meeting::Noted(entry) => Arc::new(entry),
