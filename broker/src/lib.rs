@@ -4,4 +4,5 @@
 pub mod codec;
 pub mod hooks;
 pub mod message;
+pub mod session;
 pub mod topic;

@@ -1,0 +1,227 @@
+//! Bytes -> records. Nothing is trusted: what does not fit is an error, never a panic, and nothing is allocated that is not in
+//! the bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::{PacketId, ProtocolVersion, RecordedWill, RecoveryError, Subscription, Will};
+use super::{
+    ACKED, AWAY, BODY, BODY_END, DROPPED, END, ENQUEUE, ENQUEUE_INLINE, FULL, Head, INCOMING, Origin,
+    PRESENT, RECEIVED, RELEASED, RELEASING, REPLAY_DONE, RESET, SENT, START, SUBSCRIBE, UNFINISHED,
+    UNSUBSCRIBE, WHOLE, WILL, WILL_GONE,
+};
+use crate::message::{Message, QoS};
+
+/// A record.
+#[derive(Debug)]
+pub(in super::super) enum Record<'a> {
+    Reset,
+    Body { mid: u64, origin: Option<Origin>, message: Message },
+    BodyEnd { mid: u64 },
+    Start { head: Head<'a>, full: bool },
+    Change { sid: u64, change: Change<'a> },
+    Will(RecordedWill),
+    WillGone { number: u64 },
+}
+
+/// What happened to one session.
+#[derive(Debug)]
+pub(in super::super) enum Change<'a> {
+    Whole,
+    End,
+    Present { user: Option<&'a str>, version: ProtocolVersion },
+    Away { since: u64 },
+    Subscribe { filter: &'a str, subscription: Subscription, replay: bool },
+    Unsubscribe { filter: &'a str },
+    ReplayDone { filter: &'a str },
+    Enqueue { mid: u64, qos: QoS, id: Option<PacketId> },
+    EnqueueInline { message: Message, qos: QoS, id: Option<PacketId> },
+    Sent { id: PacketId },
+    Dropped,
+    Acked { id: PacketId },
+    Received { id: PacketId },
+    Releasing { id: PacketId },
+    Incoming { id: PacketId },
+    Released { id: PacketId },
+    Unfinished { id: PacketId, sids: Arc<[u64]> },
+}
+
+/// Decodes one record.
+pub(in super::super) fn decode(bytes: &[u8]) -> Result<Record<'_>, RecoveryError> {
+    let mut fields = Fields { rest: bytes };
+    let kind = fields.byte()?;
+    let record = match kind {
+        RESET => Record::Reset,
+        BODY => Record::Body { mid: fields.number()?, origin: fields.origin()?, message: fields.message()? },
+        BODY_END => Record::BodyEnd { mid: fields.number()? },
+        START | FULL => Record::Start { head: fields.head()?, full: kind == FULL },
+        WILL => Record::Will(fields.will()?),
+        WILL_GONE => Record::WillGone { number: fields.number()? },
+        WHOLE..=RELEASED | UNFINISHED => {
+            Record::Change { sid: fields.number()?, change: fields.change(kind)? }
+        }
+        kind => return Err(RecoveryError::UnknownKind { kind }),
+    };
+    if fields.rest.is_empty() {
+        Ok(record)
+    } else {
+        Err(RecoveryError::Damaged { what: "bytes after the end" })
+    }
+}
+
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn change(&mut self, kind: u8) -> Result<Change<'a>, RecoveryError> {
+        Ok(match kind {
+            WHOLE => Change::Whole,
+            END => Change::End,
+            PRESENT => Change::Present { user: self.optional()?, version: self.version()? },
+            AWAY => Change::Away { since: self.number()? },
+            SUBSCRIBE => Change::Subscribe {
+                filter: self.text()?,
+                subscription: Subscription { qos: self.qos()?, options: self.byte()? },
+                replay: self.flag()?,
+            },
+            UNSUBSCRIBE => Change::Unsubscribe { filter: self.text()? },
+            REPLAY_DONE => Change::ReplayDone { filter: self.text()? },
+            ENQUEUE => Change::Enqueue {
+                mid: self.number()?,
+                qos: self.acknowledged_qos()?,
+                id: self.optional_id()?,
+            },
+            ENQUEUE_INLINE => {
+                let (qos, id) = (self.acknowledged_qos()?, self.optional_id()?);
+                Change::EnqueueInline { message: self.message()?, qos, id }
+            }
+            SENT => Change::Sent { id: self.id()? },
+            DROPPED => Change::Dropped,
+            ACKED => Change::Acked { id: self.id()? },
+            RECEIVED => Change::Received { id: self.id()? },
+            RELEASING => Change::Releasing { id: self.id()? },
+            INCOMING => Change::Incoming { id: self.id()? },
+            RELEASED => Change::Released { id: self.id()? },
+            UNFINISHED => Change::Unfinished { id: self.id()?, sids: self.sids()? },
+            kind => return Err(RecoveryError::UnknownKind { kind }),
+        })
+    }
+
+    fn head(&mut self) -> Result<Head<'a>, RecoveryError> {
+        Ok(Head {
+            sid: self.number()?,
+            client_id: self.text()?,
+            user: self.optional()?,
+            version: self.version()?,
+            created: self.number()?,
+            away_since: if self.flag()? { Some(self.number()?) } else { None },
+        })
+    }
+
+    fn will(&mut self) -> Result<RecordedWill, RecoveryError> {
+        let number = self.number()?;
+        let client_id = self.text()?.into();
+        let user = self.optional()?.map(Arc::from);
+        let message = self.message()?;
+        let will =
+            Will { topic: message.topic, payload: message.payload, qos: message.qos, retain: message.retain };
+        Ok(RecordedWill { number, client_id, user, will: Arc::new(will) })
+    }
+
+    fn message(&mut self) -> Result<Message, RecoveryError> {
+        let flags = self.byte()?;
+        let qos = QoS::from_u8(flags & 3).filter(|_| flags < 8);
+        let qos = qos.ok_or(RecoveryError::Damaged { what: "flags of a message" })?;
+        let topic = self.text()?;
+        if topic.is_empty() {
+            return Err(RecoveryError::Damaged { what: "a topic" });
+        }
+        let payload = Bytes::copy_from_slice(self.bytes()?);
+        Ok(Message { topic: topic.into(), payload, qos, retain: flags & 4 != 0 })
+    }
+
+    fn origin(&mut self) -> Result<Option<Origin>, RecoveryError> {
+        let (sid, packet_id) = (self.number()?, self.optional_id()?);
+        Ok(packet_id.map(|packet_id| Origin { sid, packet_id }))
+    }
+
+    fn sids(&mut self) -> Result<Arc<[u64]>, RecoveryError> {
+        let count = self.number()?;
+        (0..count).map(|_| self.number()).collect()
+    }
+
+    fn acknowledged_qos(&mut self) -> Result<QoS, RecoveryError> {
+        match self.qos()? {
+            QoS::AtMostOnce => Err(RecoveryError::Damaged { what: "a QoS" }),
+            qos => Ok(qos),
+        }
+    }
+
+    fn qos(&mut self) -> Result<QoS, RecoveryError> {
+        QoS::from_u8(self.byte()?).ok_or(RecoveryError::Damaged { what: "a QoS" })
+    }
+
+    fn version(&mut self) -> Result<ProtocolVersion, RecoveryError> {
+        match self.byte()? {
+            3 => Ok(ProtocolVersion::V3_1),
+            4 => Ok(ProtocolVersion::V3_1_1),
+            _ => Err(RecoveryError::Damaged { what: "a protocol version" }),
+        }
+    }
+
+    fn id(&mut self) -> Result<PacketId, RecoveryError> {
+        self.optional_id()?.ok_or(RecoveryError::Damaged { what: "a packet identifier" })
+    }
+
+    fn optional_id(&mut self) -> Result<Option<PacketId>, RecoveryError> {
+        let number = u16::try_from(self.number()?);
+        number.map(PacketId::new).map_err(|_| RecoveryError::Damaged { what: "a packet identifier" })
+    }
+
+    fn optional(&mut self) -> Result<Option<&'a str>, RecoveryError> {
+        if self.flag()? { self.text().map(Some) } else { Ok(None) }
+    }
+
+    fn text(&mut self) -> Result<&'a str, RecoveryError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| RecoveryError::Damaged { what: "a text" })
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], RecoveryError> {
+        let len = usize::try_from(self.number()?).map_err(|_| RecoveryError::Short)?;
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(RecoveryError::Short)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    fn flag(&mut self) -> Result<bool, RecoveryError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(RecoveryError::Damaged { what: "a flag" }),
+        }
+    }
+
+    fn number(&mut self) -> Result<u64, RecoveryError> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            number |= bits << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(RecoveryError::Damaged { what: "a number" })
+    }
+
+    fn byte(&mut self) -> Result<u8, RecoveryError> {
+        let (byte, rest) = self.rest.split_first().ok_or(RecoveryError::Short)?;
+        self.rest = rest;
+        Ok(*byte)
+    }
+}
