@@ -1,3 +1,5 @@
+//! Tests of topic names and filters.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the journal's records.
+
 use proptest::prelude::*;
 
 use super::*;
