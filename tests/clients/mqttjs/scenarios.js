@@ -1,0 +1,231 @@
+// MQTT.js against a broker: node scenarios.js PORT VERSION SCENARIO
+//
+// VERSION is 3.1 or 3.1.1. A scenario ends with exit code 0, or with the reason on standard error. The scenarios are
+// those of ../paho_scenarios.py, and tests/it/clients.rs runs both.
+
+const assert = require('node:assert/strict')
+const { setTimeout: pause } = require('node:timers/promises')
+const mqtt = require('mqtt')
+
+const [port, version, scenario] = process.argv.slice(2)
+const protocol =
+  version === '3.1' ? { protocolId: 'MQIsdp', protocolVersion: 3 } : { protocolId: 'MQTT', protocolVersion: 4 }
+const SOON = 30000
+
+// A queue of what came and of who waits for it.
+class Queue {
+  items = []
+  waiting = []
+
+  put(item) {
+    const waiter = this.waiting.shift()
+    if (waiter) waiter(item)
+    else this.items.push(item)
+  }
+
+  async take(what) {
+    if (this.items.length > 0) return this.items.shift()
+    let timer
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), SOON)
+    })
+    try {
+      return await Promise.race([new Promise((resolve) => this.waiting.push(resolve)), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+class Client {
+  messages = new Queue()
+  ends = new Queue()
+
+  static async connect(clientId, options = {}) {
+    const self = new Client()
+    self.client = mqtt.connect({
+      host: '127.0.0.1', port, clientId, clean: true, reconnectPeriod: 0, resubscribe: false, ...protocol, ...options
+    })
+    self.client.on('message', (topic, payload, packet) =>
+      self.messages.put([topic, payload, packet.qos, packet.retain]))
+    self.client.on('close', () => self.ends.put('close'))
+    const connack = await new Promise((resolve, reject) => {
+      self.client.once('connect', resolve)
+      self.client.once('error', reject)
+    })
+    self.sessionPresent = connack.sessionPresent
+    return self
+  }
+
+  async subscribe(filter, qos) {
+    const granted = await this.client.subscribeAsync(filter, { qos })
+    assert.deepEqual(granted.map((grant) => grant.qos), [qos])
+  }
+
+  publish(topic, payload, qos = 0, retain = false) {
+    return this.client.publishAsync(topic, payload, { qos, retain })
+  }
+
+  async expect(topic, payload, qos, retain) {
+    const found = await this.messages.take(`${topic} ${payload.toString().slice(0, 40)}`)
+    assert.deepEqual(found, [topic, Buffer.from(payload), qos, retain])
+  }
+
+  // Messages 0, 1, ... which alternate between QoS 1 and 2. The order is promised within each QoS: MQTT.js shows a
+  // message of QoS 2 when PUBREL has come.
+  async expectInOrder(topic, count) {
+    const found = []
+    const wanted = []
+    for (let number = 0; number < count; number++) {
+      found.push(await this.messages.take(`${topic} ${number}`))
+      wanted.push([topic, Buffer.from(`${number}`), 1 + (number % 2), false])
+    }
+    const byQos = (a, b) => a[2] - b[2]
+    assert.deepEqual(found.sort(byQos), wanted.sort(byQos))
+  }
+
+  disconnect() {
+    return this.client.endAsync()
+  }
+
+  // Ends the connection without DISCONNECT.
+  vanish() {
+    this.client.stream.destroy()
+    return this.ends.take('the end of the connection')
+  }
+}
+
+const scenarios = {
+  async every_qos() {
+    const publisher = await Client.connect('publisher')
+    for (const granted of [0, 1, 2]) {
+      const subscriber = await Client.connect(`subscriber${granted}`)
+      await subscriber.subscribe('qos/+/#', granted)
+      for (const sent of [0, 1, 2]) {
+        for (let number = 0; number < 40; number++) await publisher.publish(`qos/${sent}/x`, `${number}`, sent)
+      }
+      for (const sent of [0, 1, 2]) {
+        for (let number = 0; number < 40; number++) {
+          await subscriber.expect(`qos/${sent}/x`, `${number}`, Math.min(sent, granted), false)
+        }
+      }
+      await subscriber.disconnect()
+    }
+    await publisher.disconnect()
+  },
+
+  async retained() {
+    const everyByte = Buffer.alloc(256 * 40, Buffer.from([...Array(256).keys()]))
+    const publisher = await Client.connect('publisher')
+    const early = await Client.connect('early')
+    await early.subscribe('kept/#', 1)
+    await publisher.publish('kept/a', everyByte, 1, true)
+    await publisher.publish('kept/b', 'gone', 2, true)
+    await publisher.publish('kept/b', '', 2, true)
+    await publisher.publish('kept/c', 'not kept', 1)
+    await early.expect('kept/a', everyByte, 1, false)
+    await early.expect('kept/b', 'gone', 1, false)
+    await early.expect('kept/b', '', 1, false)
+    await early.expect('kept/c', 'not kept', 1, false)
+    const late = await Client.connect('late')
+    await late.subscribe('kept/#', 2)
+    await late.expect('kept/a', everyByte, 1, true)
+    await publisher.publish('kept/end', 'end', 1)
+    await late.expect('kept/end', 'end', 1, false)
+    // A repeated SUBSCRIBE brings them again.
+    await late.subscribe('kept/#', 0)
+    await late.expect('kept/a', everyByte, 0, true)
+    for (const client of [publisher, early, late]) await client.disconnect()
+  },
+
+  async wills() {
+    const watcher = await Client.connect('watcher')
+    await watcher.subscribe('will/#', 1)
+    const polite = await Client.connect('polite', {
+      will: { topic: 'will/polite', payload: Buffer.from('must not come'), qos: 1, retain: false }
+    })
+    await polite.disconnect()
+    const lost = await Client.connect('lost', {
+      will: { topic: 'will/lost', payload: Buffer.from('gone'), qos: 1, retain: true }
+    })
+    await lost.vanish()
+    await watcher.expect('will/lost', 'gone', 1, false)
+    const late = await Client.connect('late')
+    await late.subscribe('will/#', 1)
+    await late.expect('will/lost', 'gone', 1, true)
+    for (const client of [watcher, late]) await client.disconnect()
+  },
+
+  async persistent_session() {
+    const first = await Client.connect('keeper', { clean: false })
+    assert.equal(first.sessionPresent, false)
+    await first.subscribe('queue/#', 2)
+    await first.disconnect()
+    const publisher = await Client.connect('publisher')
+    for (let number = 0; number < 300; number++) await publisher.publish('queue/x', `${number}`, 1 + (number % 2))
+    const again = await Client.connect('keeper', { clean: false })
+    // MQTT 3.1 has no such flag.
+    assert(again.sessionPresent || version === '3.1')
+    await again.expectInOrder('queue/x', 300)
+    await again.disconnect()
+    const clean = await Client.connect('keeper')
+    assert.equal(clean.sessionPresent, false)
+    await publisher.publish('queue/x', 'nobody is subscribed', 1)
+    await clean.subscribe('end', 1)
+    await publisher.publish('end', 'end', 1)
+    await clean.expect('end', 'end', 1, false)
+    for (const client of [publisher, clean]) await client.disconnect()
+  },
+
+  async takeover() {
+    const first = await Client.connect('twin')
+    const second = await Client.connect('twin')
+    await first.ends.take('the end of the first connection')
+    await second.subscribe('twin', 1)
+    await second.publish('twin', 'alive', 1)
+    await second.expect('twin', 'alive', 1, false)
+    await second.disconnect()
+  },
+
+  async keep_alive() {
+    const client = await Client.connect('pinger', { keepalive: 1 })
+    const watcher = await Client.connect('watcher', { keepalive: 0 })
+    await client.subscribe('alive', 1)
+    // Several times 1.5 keep alives: the time itself is what is tested.
+    await pause(4000)
+    await watcher.publish('alive', 'yes', 1)
+    await client.expect('alive', 'yes', 1, false)
+    for (const each of [client, watcher]) await each.disconnect()
+  },
+
+  // Leaves a session and retained messages behind for `after_crash`; the server is killed in between.
+  async before_crash() {
+    const keeper = await Client.connect('keeper', { clean: false })
+    await keeper.subscribe('crash/#', 2)
+    await keeper.disconnect()
+    const publisher = await Client.connect('publisher')
+    for (let number = 0; number < 100; number++) await publisher.publish('crash/x', `${number}`, 1 + (number % 2))
+    await publisher.publish('kept/x', 'kept', 1, true)
+    await publisher.disconnect()
+  },
+
+  async after_crash() {
+    const keeper = await Client.connect('keeper', { clean: false })
+    assert(keeper.sessionPresent || version === '3.1')
+    await keeper.expectInOrder('crash/x', 100)
+    await keeper.subscribe('kept/#', 1)
+    await keeper.expect('kept/x', 'kept', 1, true)
+    await keeper.disconnect()
+  }
+}
+
+scenarios[scenario]().then(
+  () => {
+    console.log(`${scenario} with MQTT.js: ok`)
+    process.exit(0)
+  },
+  (error) => {
+    console.error(error)
+    process.exit(1)
+  }
+)
