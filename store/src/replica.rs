@@ -8,7 +8,8 @@
 //! - [`begin_export`](Replica::begin_export), [`export`](Replica::export) and [`purge`](Replica::purge) serve snapshots.
 //!
 //! Whatever changes the state appends to a `record` given by the caller, who must put that on record, as one, before the change is
-//! acknowledged or told to anybody; in the order of the calls. (A record is empty if nothing must be kept.)
+//! acknowledged or told to anybody; in the order of the calls. (A record is empty if nothing must be kept.) Changes which are to count
+//! together or not at all append to one record. Looking and writing under one lock is an atomic compare-and-set.
 //! Nothing here reads a clock, draws at random or touches a file.
 
 mod conflict;
@@ -262,7 +263,7 @@ impl Replica {
         }
         self.ledger.see(&dot);
         self.tock = tock;
-        let change = self.take_in(path, held, entry, record);
+        let change = self.take_in(path, held, entry, &dot, record);
         let Some((path, value)) = conflict else { return Ok(Merged { change, ..Merged::default() }) };
         let made = self.write(path.as_path(), Some(value), Meta::at(now), record)?;
         Ok(Merged { known: false, change, conflict: Some((path, made)) })
@@ -281,28 +282,29 @@ impl Replica {
         (!recorded).then(|| (record_path, conflict::value(path, loser, winner.version.dot())))
     }
 
-    /// Puts a new event where it belongs: at the head, or among what is past.
+    /// Puts a new event, named `dot`, where it belongs: at the head, or among what is past.
     fn take_in(
         &mut self,
         path: PathRef<'_>,
         held: Option<Arc<Entry>>,
         event: Entry,
+        dot: &Dot,
         record: &mut Vec<u8>,
     ) -> Option<Change> {
         let head = match held {
             None => event,
-            Some(held) => match Meeting::of(&held, &event, self.chain_length) {
+            Some(held) => match Meeting::of(&held, event, self.chain_length) {
                 Meeting::Head(head) => head,
                 Meeting::Noted(noted) => {
                     // Not the event goes on record, but what is held: replaying an event that has lost to a tombstone would bring
                     // it to life if that has been purged in between.
                     record::event(record, path, &noted);
-                    record::tick(record, event.version.dot());
+                    record::tick(record, dot);
                     self.tree.update(path, |_| Arc::new(noted));
                     return None;
                 }
                 Meeting::Nothing => {
-                    record::tick(record, event.version.dot());
+                    record::tick(record, dot);
                     return None;
                 }
             },
@@ -324,20 +326,21 @@ enum Meeting {
 }
 
 impl Meeting {
-    fn of(held: &Entry, event: &Entry, length: usize) -> Self {
+    fn of(held: &Entry, mut event: Entry, length: usize) -> Self {
         let relation = Version::compare(&held.version, &event.version);
         let concurrent = relation == Relation::Concurrent;
-        let wins = relation == Relation::Past || (concurrent && held.version.order(&event.version).is_lt());
-        let (mut entry, other) = if wins { (event.clone(), held) } else { (held.clone(), event) };
-        let version = &mut entry.version;
-        let noted = match concurrent {
-            true => version.absorb(&other.version, length),
-            false => version.inherit(&other.version, length),
+        let note = |version: &mut Version, other: &Version| {
+            if concurrent { version.absorb(other, length) } else { version.inherit(other, length) }
         };
-        match (wins, noted) {
-            (true, _) => Self::Head(entry),
-            (false, true) => Self::Noted(entry),
-            (false, false) => Self::Nothing,
+        if relation == Relation::Past || (concurrent && held.version.order(&event.version).is_lt()) {
+            note(&mut event.version, &held.version);
+            return Self::Head(event);
+        }
+        let mut version = held.version.clone();
+        if note(&mut version, &event.version) {
+            Self::Noted(Entry { version, value: held.value.clone(), meta: held.meta.clone() })
+        } else {
+            Self::Nothing
         }
     }
 }

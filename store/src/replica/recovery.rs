@@ -135,7 +135,7 @@ impl Recovery {
             // A purged tombstone was not there any more when the event came.
             let held = held.filter(|held| !(held.is_tombstone() && ledger.is_purged(held.version.dot())));
             let Some(held) = held else { return Arc::new(event) };
-            match Meeting::of(held, &event, chain::MAX_LENGTH) {
+            match Meeting::of(held, event, chain::MAX_LENGTH) {
                 Meeting::Head(entry) | Meeting::Noted(entry) => Arc::new(entry),
                 Meeting::Nothing => held.clone(),
             }

@@ -180,6 +180,12 @@ proptest! {
         for kept in machine.synced..=machine.node.log.len() {
             let disk = [&machine.snapshot[..], &machine.node.log[..kept]].concat();
             let node = Node::start("n", 1 << 33, disk);
+            for (path, entry) in node.entries() {
+                let dot = entry.version.dot();
+                let account = node.replica.accounts().find(|account| *account.origin() == dot.origin);
+                let head = account.is_some_and(|it| it.seen().contains(dot.tick) && !it.purged().contains(dot.tick));
+                prop_assert!(head, "{}", path);
+            }
             if let Some(state) = kept.checked_sub(1).map(|last| &machine.states[last]) {
                 prop_assert_eq!(&State::of(&node), state);
             }
