@@ -6,7 +6,8 @@
 //! [`Journal::append`] puts it into a buffer in memory and gives it its place, an [`Lsn`]. [`Journal::poll_settled`] asks
 //! whether all up to a place is kept, as the [`Durability`] understands it: with `Interval` the asker itself
 //! writes out what has gathered, one write(2) for everybody's records, and a thread syncs later; with `Always` the
-//! asker waits for that thread, which writes and syncs for all who wait at once (group commit).
+//! asker waits for that thread, which writes and syncs for all who wait at once (group commit). With `Interval`, too, an asker
+//! has to wait when the disk does not keep up with the syncs and much is unsynced: a power cut shall cost little.
 //!
 //! Locks: `syncing` (one sync at a time), then `writer` (who writes to the file), then `gather` (the buffer) or
 //! `signals` (what the thread is to do), both leaves. A commit takes only `gather`, unless the buffer is full.
@@ -169,6 +170,26 @@ impl Journal {
     /// Makes everything durable that was appended before, and waits for it.
     pub fn sync(&self) -> Result<(), JournalFailed> {
         self.shared.as_ref().map_or(Ok(()), |shared| shared.sync_now())
+    }
+
+    /// Has everything up to `lsn` been synced?
+    pub fn is_synced(&self, lsn: Lsn) -> bool {
+        self.shared.as_ref().is_none_or(|shared| shared.is_synced(lsn))
+    }
+
+    /// Has everything synced soon that was appended before, without waiting for it.
+    pub fn sync_soon(&self) {
+        if let Some(shared) = &self.shared {
+            shared.ask_for_sync();
+        }
+    }
+
+    /// Settles nothing beyond `lsn` until it is called again with a later place: back pressure for those who wait for their
+    /// acknowledgements. `None` ends it.
+    pub fn hold(&self, lsn: Option<Lsn>) {
+        if let Some(shared) = &self.shared {
+            shared.hold(lsn.map_or(u64::MAX, |lsn| lsn.0));
+        }
     }
 
     /// The place behind the last record.

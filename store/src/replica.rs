@@ -145,6 +145,17 @@ impl Replica {
         &self.own
     }
 
+    /// The tick of the next event that is made here.
+    pub fn next_tick(&self) -> Tick {
+        self.lease.next()
+    }
+
+    /// The greatest tick which this node may use according to the records so far. Whoever keeps these must not let a tick be used
+    /// before the record which allows it is durable.
+    pub fn ceiling(&self) -> Tick {
+        self.lease.ceiling()
+    }
+
     /// The greatest tock seen.
     pub fn tock(&self) -> Tock {
         self.tock

@@ -25,7 +25,7 @@ use crate::journal::{Journal, JournalOptions, Kind};
 use crate::meta::Meta;
 use crate::path::PathRef;
 use crate::replica::Replica;
-use crate::ticks::{Life, NodeName};
+use crate::ticks::{Life, NodeName, Tick};
 use crate::tree::Counts;
 use crate::value::Value;
 use crate::view::{Committed, View, Who, WriteError};
@@ -100,6 +100,10 @@ pub(crate) struct Held {
     pub(crate) replica: Replica,
     /// The record of the write under way; kept for its memory.
     record: Vec<u8>,
+    /// Ticks up to this one may be used: the record that allows it is synced.
+    ceiling: Tick,
+    /// The place of a record that allows more, and is not synced yet.
+    raising: Option<Lsn>,
 }
 
 impl Store {
@@ -224,6 +228,19 @@ impl Shared {
         held
     }
 
+    /// Locks the replica for a write that makes an event.
+    fn write(&self) -> Result<RwLockWriteGuard<'_, Held>, JournalFailed> {
+        let mut held = self.held.write();
+        while held.replica.next_tick() > held.ceiling {
+            // The disk is slower than half a lease of writes.
+            drop(held);
+            self.journal.sync()?;
+            held = self.held.write();
+            held.raise_ceiling(&self.journal);
+        }
+        Ok(held)
+    }
+
     /// Lets the replica go after writing. Where writers follow each other closely a reader would wait for very long if it
     /// were not handed over.
     fn let_go(&self, held: RwLockWriteGuard<'_, Held>) {
@@ -241,7 +258,7 @@ impl Shared {
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
         self.admit(value.as_ref())?;
-        let mut guard = self.held.write();
+        let mut guard = self.write()?;
         let held = &mut *guard;
         held.record.clear();
         let change = match value {
@@ -260,6 +277,7 @@ impl Shared {
             return Ok(Committed { entry: None, lsn });
         };
         let lsn = self.journal.append(Kind::Replica, &held.record);
+        held.watch_ceiling(lsn, &self.journal);
         let mut feed = self.feed.lock();
         self.let_go(guard);
         let told = Change { path, entry: &change.entry, previous: change.previous.as_ref(), lsn };
@@ -277,6 +295,9 @@ impl Shared {
         if self.journal.is_short() {
             return Err(WriteError::DiskFull);
         }
+        if self.snapshots.is_overrun() {
+            return Err(WriteError::Overloaded);
+        }
         let bytes = value.map_or(0, |value| value.as_bytes().len());
         let limit = self.options.value_bytes_max;
         if bytes > limit {
@@ -289,6 +310,31 @@ impl Shared {
         let lsn = self.journal.append(Kind::Local, record);
         self.snapshots.grown(lsn);
         lsn
+    }
+}
+
+impl Held {
+    fn new(replica: Replica) -> Self {
+        let ceiling = replica.ceiling();
+        Self { replica, record: Vec::new(), ceiling, raising: None }
+    }
+
+    /// Notes that the record at `lsn` may have raised the ceiling of ticks, and has it synced in time.
+    fn watch_ceiling(&mut self, lsn: Lsn, journal: &Journal) {
+        if self.raising.is_some() {
+            self.raise_ceiling(journal);
+        } else if self.replica.ceiling() > self.ceiling {
+            self.raising = Some(lsn);
+            journal.sync_soon();
+        }
+    }
+
+    fn raise_ceiling(&mut self, journal: &Journal) {
+        if self.raising.is_some_and(|lsn| journal.is_synced(lsn)) {
+            // While a record is not synced no other is made: the ticks that it allows are not used.
+            self.ceiling = self.replica.ceiling();
+            self.raising = None;
+        }
     }
 }
 

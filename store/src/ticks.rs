@@ -225,8 +225,9 @@ impl FromIterator<Tick> for TickSet {
     }
 }
 
-/// How many ticks are leased at a time.
-pub const LEASE: u64 = 4096;
+/// How many ticks are leased at a time: so many that even at the highest rate of writes the record about the next lease is
+/// synced before half of this one is used.
+pub const LEASE: u64 = 1 << 16;
 
 /// The ticks that a node may give to its events: those up to a ceiling which is on record before the first of them is used.
 /// After a crash the node goes on above the ceiling, so it names no two events alike even where the last ones were lost.
@@ -245,6 +246,11 @@ impl Lease {
     /// The ceiling on record.
     pub fn ceiling(&self) -> Tick {
         Tick(self.ceiling)
+    }
+
+    /// The tick that comes next.
+    pub fn next(&self) -> Tick {
+        Tick(self.next)
     }
 
     /// The ceiling to put on record now, if less than half a lease is left. (Early, so that its record has long been synced when the

@@ -69,6 +69,9 @@ pub enum WriteError {
     /// The disk is full. Writes are taken again when there is space.
     #[error("the disk is full: free some space, writes are taken again by themselves")]
     DiskFull,
+    /// Much more is written, by those who do not wait for their acknowledgements, than the disk takes.
+    #[error("more is written than the disk takes: write again later, and wait for acknowledgements")]
+    Overloaded,
     /// The value is larger than the store takes.
     #[error("the value has {bytes} bytes, and {limit} are the limit")]
     TooLarge {

@@ -11,6 +11,9 @@ use crate::clock::Stopwatch;
 /// How often a full disk is looked at again.
 const SHORT_RETRY: Duration = Duration::from_secs(1);
 
+/// With `Interval`, so many segments' worth may be unsynced before those who ask have to wait.
+const UNSYNCED_SEGMENTS: u64 = 4;
+
 /// What the thread is to do, and who waits for it.
 #[derive(Default)]
 pub(super) struct Signals {
@@ -89,6 +92,11 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    pub(super) fn ask_for_sync(&self) {
+        self.signals.lock().urgent = true;
+        self.wake.notify_one();
+    }
+
     pub(super) fn stop(&self) {
         self.signals.lock().stop = true;
         self.wake.notify_one();
@@ -98,31 +106,57 @@ impl Shared {
         if let Some(failed) = self.failed() {
             return Poll::Ready(Err(failed.clone()));
         }
+        if self.options.durability == Durability::Interval && self.written() < lsn.0 {
+            self.write_out()?;
+        }
+        if self.is_settled(lsn) { Poll::Ready(Ok(())) } else { self.wait(lsn, cx) }
+    }
+
+    /// Is a place kept, for a journal that has not failed?
+    fn is_settled(&self, lsn: Lsn) -> bool {
+        if lsn.0 > self.hold.load(Ordering::Acquire) {
+            return false;
+        }
         match self.options.durability {
-            Durability::Memory => Poll::Ready(Ok(())),
-            Durability::Interval if self.written() >= lsn.0 => Poll::Ready(Ok(())),
-            Durability::Interval => Poll::Ready(self.write_out()),
-            Durability::Always => self.poll_synced(lsn, cx),
+            Durability::Memory => true,
+            // Where the disk does not keep up, those who wait for it keep the loss by a power cut small.
+            Durability::Interval => {
+                self.written() >= lsn.0 && self.is_synced(Lsn(lsn.0.saturating_sub(self.unsynced_max())))
+            }
+            Durability::Always => self.is_synced(lsn),
         }
     }
 
-    fn poll_synced(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<(), JournalFailed>> {
-        let synced = || self.synced.load(Ordering::Acquire) >= lsn.0;
-        if synced() {
-            return Poll::Ready(Ok(()));
-        }
+    fn unsynced_max(&self) -> u64 {
+        self.options.segment_bytes.saturating_mul(UNSYNCED_SEGMENTS)
+    }
+
+    /// Settles nothing beyond this place until further notice.
+    pub(super) fn hold(&self, place: u64) {
+        self.hold.store(place, Ordering::Release);
+        self.wake_waiting();
+    }
+
+    pub(super) fn is_synced(&self, lsn: Lsn) -> bool {
+        self.synced.load(Ordering::Acquire) >= lsn.0
+    }
+
+    fn wait(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<(), JournalFailed>> {
         let mut signals = self.signals.lock();
-        // Once more under the lock: whoever syncs takes the list after it has noted its progress or its failure.
+        // Once more under the lock: whoever makes progress takes the list after it has noted its progress or its failure.
         if let Some(failed) = self.failed() {
             return Poll::Ready(Err(failed.clone()));
         }
-        if synced() {
+        if self.is_settled(lsn) {
             return Poll::Ready(Ok(()));
         }
         signals.waiting.push((lsn.0, cx.waker().clone()));
-        signals.urgent = true;
+        let wake = !self.is_synced(lsn);
+        signals.urgent |= wake;
         drop(signals);
-        self.wake.notify_one();
+        if wake {
+            self.wake.notify_one();
+        }
         Poll::Pending
     }
 
@@ -138,18 +172,19 @@ impl Shared {
         self.counters.sync_nanos_max.fetch_max(nanos, Ordering::Relaxed);
         self.synced.store(upto, Ordering::Release);
         self.append_synced(upto);
-        self.wake_waiting(upto);
+        self.wake_waiting();
         Ok(())
     }
 
-    /// Wakes all who wait for a place up to `upto`.
-    pub(super) fn wake_waiting(&self, upto: u64) {
+    /// Wakes all whose waiting is over, and all if the journal has failed.
+    pub(super) fn wake_waiting(&self) {
+        let failed = self.failed().is_some();
         let mut settled = Vec::new();
         {
             let mut signals = self.signals.lock();
             let waiting = std::mem::take(&mut signals.waiting);
             for (lsn, waker) in waiting {
-                if lsn <= upto {
+                if failed || self.is_settled(Lsn(lsn)) {
                     settled.push(waker);
                 } else {
                     signals.waiting.push((lsn, waker));

@@ -37,6 +37,8 @@ pub(super) struct Shared {
     written: AtomicU64,
     /// Up to where it is synced.
     pub(super) synced: AtomicU64,
+    /// Nothing beyond this place is settled, whatever is written or synced.
+    pub(super) hold: AtomicU64,
     failed: OnceLock<JournalFailed>,
     pub(super) short: AtomicBool,
     pub(super) counters: Counters,
@@ -139,6 +141,7 @@ impl Shared {
             wake: Condvar::new(),
             written: AtomicU64::new(end),
             synced: AtomicU64::new(end),
+            hold: AtomicU64::new(u64::MAX),
             failed: OnceLock::new(),
             short: AtomicBool::new(false),
             counters,
@@ -346,7 +349,7 @@ impl Shared {
         gather.closed = true;
         gather.bytes = Vec::new();
         drop(gather);
-        self.wake_waiting(u64::MAX);
+        self.wake_waiting();
         first
     }
 

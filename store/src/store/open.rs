@@ -52,7 +52,7 @@ pub(super) fn open(
     journal.sync()?;
     let entries = replica.counts().values;
     let shared = Arc::new(Shared {
-        held: RwLock::new(Held { replica, record }),
+        held: RwLock::new(Held::new(replica)),
         readers: Default::default(),
         feed: Mutex::new(Feed::default()),
         snapshots: Snapshots::new(&options, &journal.stats()),

@@ -1,7 +1,12 @@
 //! Snapshots: when one is due, and how it is taken without holding anybody up.
+//!
+//! Space: the journal may grow by half of what lives before a snapshot is taken, and goes on growing meanwhile. Where writers
+//! are faster than the snapshot gets done, first their acknowledgements are held back (at three quarters of what lives),
+//! then (at the whole, which only those reach who wait for none) writes are refused. So old snapshot, new snapshot and journal together stay
+//! below three times what lives. For small data the least growth stands in for what lives.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,6 +31,10 @@ pub(super) struct Snapshots {
     due: AtomicU64,
     /// The least growth of the journal between two.
     least: u64,
+    /// While one is taken, writes are refused when the journal is here.
+    limit: AtomicU64,
+    /// It is.
+    overrun: AtomicBool,
     /// Held while one is taken.
     taking: Mutex<()>,
     signals: Mutex<Signals>,
@@ -59,6 +68,8 @@ impl Snapshots {
     pub(super) fn new(options: &Options, journal: &JournalStats) -> Self {
         let snapshots = Self {
             due: AtomicU64::new(0),
+            limit: AtomicU64::new(u64::MAX),
+            overrun: AtomicBool::new(false),
             least: options.snapshot_bytes,
             taking: Mutex::new(()),
             signals: Mutex::new(Signals::default()),
@@ -82,6 +93,19 @@ impl Snapshots {
             self.signals.lock().due = true;
             self.wake.notify_one();
         }
+        if lsn.0 >= self.limit.load(Ordering::Relaxed) {
+            self.overrun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Must writes be refused until the snapshot under way is done?
+    pub(super) fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Relaxed)
+    }
+
+    fn set_limit(&self, place: u64) {
+        self.limit.store(place, Ordering::Relaxed);
+        self.overrun.store(false, Ordering::Relaxed);
     }
 
     /// Plans the next one: when the journal has grown beyond `from` by half of what lives, or by the least growth.
@@ -147,7 +171,10 @@ impl Shared {
     fn take_snapshot(&self, stopped: &dyn Fn() -> bool) -> Result<(), SnapshotError> {
         let _one = self.snapshots.taking.lock();
         let watch = Stopwatch::start();
+        self.press();
         let result = self.write_snapshot(stopped);
+        self.snapshots.set_limit(u64::MAX);
+        self.journal.hold(None);
         let stats = self.journal.stats();
         // What the embedder has written again lives in the journal, and lives as well as the rest.
         let live = stats.snapshot_bytes + *result.as_ref().unwrap_or(&0);
@@ -164,6 +191,21 @@ impl Shared {
                 Err(error)
             }
         }
+    }
+
+    /// Limits the growth of the journal while a snapshot is taken.
+    fn press(&self) {
+        let stats = self.journal.stats();
+        let live = self.read().replica.counts().bytes.max(stats.snapshot_bytes);
+        let least = self.snapshots.least;
+        let start = stats.end - stats.log_bytes;
+        let soft = least.saturating_mul(2).max(live / 4 * 3);
+        let hard = least.saturating_mul(4).max(live);
+        // A snapshot that was asked for, or comes late, leaves some room whatever the journal has now.
+        let soft = start.saturating_add(soft).max(stats.end.saturating_add(least / 2));
+        let hard = start.saturating_add(hard).max(stats.end.saturating_add(least));
+        self.journal.hold(Some(Lsn(soft)));
+        self.snapshots.set_limit(hard);
     }
 
     /// Answers how many bytes the embedder has written again.

@@ -75,7 +75,7 @@ fn damage(disk: &Disk, file: &str, word: &str) {
     disk.damage(file, |bytes| bytes[at] ^= 0x20);
 }
 
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     #[expect(clippy::disallowed_methods, reason = "a deadline for a test")]
     let start = Instant::now();
     while !condition() {

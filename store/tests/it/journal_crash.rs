@@ -20,15 +20,20 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits until `lsn` is settled.
-pub(crate) fn settle(journal: &Journal, lsn: Lsn) -> Result<(), JournalFailed> {
+/// Waits until `poll` is ready.
+pub(crate) fn wait<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     loop {
-        match journal.poll_settled(lsn, &mut Context::from_waker(&waker)) {
+        match poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(result) => return result,
             Poll::Pending => std::thread::park(),
         }
     }
+}
+
+/// Waits until `lsn` is settled.
+pub(crate) fn settle(journal: &Journal, lsn: Lsn) -> Result<(), JournalFailed> {
+    wait(|cx| journal.poll_settled(lsn, cx))
 }
 
 /// Options for tests: nothing happens by time.

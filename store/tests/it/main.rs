@@ -9,3 +9,4 @@ mod journal_crash;
 mod node;
 mod records;
 mod recovery;
+mod store;
