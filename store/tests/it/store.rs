@@ -370,8 +370,9 @@ impl Observer for Order {
     }
 }
 
-/// Writes at random until told to stop.
-fn scribble(view: &View, seed: u64, stop: &AtomicBool) {
+/// Writes at random until told to stop, and waits for each write as one who is acknowledged.
+fn scribble(store: &Store, seed: u64, stop: &AtomicBool) {
+    let view = store.view(Who::system());
     let mut random = Random(seed);
     while !stop.load(Ordering::Relaxed) {
         let at = path(&format!("a.{}", random.below(50)));
@@ -380,7 +381,8 @@ fn scribble(view: &View, seed: u64, stop: &AtomicBool) {
         } else {
             view.set(at.as_path(), Value::string("x"), Meta::default(), None)
         };
-        result.unwrap();
+        let lsn = result.unwrap().lsn;
+        crate::journal_crash::wait(|cx| store.poll_settled(lsn, cx)).unwrap();
     }
 }
 
@@ -434,8 +436,8 @@ fn watches_and_cursors_fit_the_feed_while_others_write() {
     let stop = AtomicBool::new(false);
     let (changes, read) = std::thread::scope(|scope| {
         for seed in 0..2 {
-            let (view, stop) = (view.clone(), &stop);
-            scope.spawn(move || scribble(&view, seed, stop));
+            let (store, stop) = (&store, &stop);
+            scope.spawn(move || scribble(store, seed, stop));
         }
         let watcher = scope.spawn(|| follow(&view, 30));
         let reader = scope.spawn(|| {
