@@ -1,5 +1,6 @@
 //! The scenario of a connect storm: clients come, get their CONNACK and leave, as many at a time as given.
 
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -66,7 +67,14 @@ struct Storm<'a> {
 struct Attempt {
     link: Link,
     begun_nanos: u64,
-    refused: bool,
+    answer: Answer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    None,
+    Accepted,
+    Refused,
 }
 
 impl<'a> Storm<'a> {
@@ -122,7 +130,7 @@ impl<'a> Storm<'a> {
         wire::connect(link.output(), &client, self.target.login());
         link.register(self.poll.registry(), slot)?;
         if let Some(place) = self.attempts.get_mut(slot) {
-            *place = Some(Attempt { link, begun_nanos, refused: false });
+            *place = Some(Attempt { link, begun_nanos, answer: Answer::None });
         }
         self.left -= 1;
         self.begun += 1;
@@ -132,21 +140,26 @@ impl<'a> Storm<'a> {
     /// Goes on with a connection: CONNECT, CONNACK, DISCONNECT, until the broker closes it.
     fn step(&mut self, slot: usize, scratch: &mut [u8]) -> Result<(), BenchError> {
         let Some(Some(attempt)) = self.attempts.get_mut(slot) else { return Ok(()) };
-        let Attempt { link, begun_nanos, refused } = attempt;
+        let Attempt { link, begun_nanos, answer } = attempt;
         link.flush()?;
         let (clock, latency) = (self.clock, &mut self.latency);
         link.read(scratch, |frame, out| {
-            *refused |= frame.first != wire::CONNACK || frame.body != [0, 0];
+            let accepted = frame.first == wire::CONNACK && frame.body == [0, 0];
+            *answer = if accepted { Answer::Accepted } else { Answer::Refused };
             latency.saturating_record(clock.nanos() - *begun_nanos);
             out.extend_from_slice(&wire::DISCONNECT_FRAME);
         })?;
-        if *refused {
-            return Err(link.protocol("the broker refused the connection".to_owned()));
+        match *answer {
+            Answer::Refused => Err(link.protocol("the broker refused the connection".to_owned())),
+            Answer::None if link.is_closed() => Err(link.lost(io::ErrorKind::UnexpectedEof.into())),
+            Answer::Accepted if link.is_closed() => {
+                self.done += 1;
+                if let Some(place) = self.attempts.get_mut(slot) {
+                    *place = None;
+                }
+                self.begin(slot)
+            }
+            Answer::None | Answer::Accepted => link.flush(),
         }
-        if link.is_closed() {
-            self.done += 1;
-            return self.begin(slot);
-        }
-        link.flush()
     }
 }

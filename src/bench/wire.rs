@@ -25,7 +25,7 @@ pub(super) struct Login {
     pub(super) password: Option<String>,
 }
 
-/// Appends CONNECT with a clean session and without keep alive.
+/// Appends CONNECT with a clean session and the longest keep alive (some brokers refuse 0), so that nobody need ping.
 pub(super) fn connect(out: &mut Vec<u8>, client: &str, login: &Login) {
     let mut flags = 0x02;
     let mut tail = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn connect(out: &mut Vec<u8>, client: &str, login: &Login) {
     }
     out.push(0x10);
     length(out, 10 + tail.len());
-    out.extend_from_slice(&[0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 0]);
+    out.extend_from_slice(&[0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0xFF, 0xFF]);
     out.extend_from_slice(&tail);
 }
 
@@ -262,6 +262,6 @@ mod tests {
         let mut bytes = Vec::new();
         let login = Login { user: Some("u".to_owned()), password: Some("p".to_owned()) };
         connect(&mut bytes, "me", &login);
-        assert_eq!(bytes, b"\x10\x14\0\x04MQTT\x04\xC2\0\0\0\x02me\0\x01u\0\x01p");
+        assert_eq!(bytes, b"\x10\x14\0\x04MQTT\x04\xC2\xFF\xFF\0\x02me\0\x01u\0\x01p");
     }
 }
