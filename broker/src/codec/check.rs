@@ -1,6 +1,6 @@
 //! What must hold for any bytes at all, as one function: the operation of the fuzzer and of property tests.
 
-use super::{Decoded, Packet, ProtocolVersion, decode, decode_connect};
+use super::{DecodeError, Decoded, Packet, ProtocolVersion, decode, decode_connect};
 
 /// Reads `bytes` as a connection would: a CONNECT if there is one, then packet after packet until an error or the end.
 /// Returns how many packets there were.
@@ -16,12 +16,12 @@ pub fn check_stream(bytes: &[u8], version: ProtocolVersion, limit: usize) -> usi
         version = packet.version;
     }
     loop {
-        match decode(rest, version, limit) {
+        let result = decode(rest, version, limit);
+        check_cuts(rest, result, version, limit);
+        match result {
             Ok(Decoded::Packet { packet, len }) => {
                 check_packet(&packet, version);
-                let (whole, after) = rest.split_at(len);
-                check_cuts(whole, version, limit);
-                rest = after;
+                rest = rest.get(len..).expect("a packet is no longer than what it was read from");
                 packets += 1;
             }
             Ok(Decoded::NeedMore { at_least }) => {
@@ -42,16 +42,36 @@ fn check_packet(packet: &Packet<'_>, version: ProtocolVersion) {
     let mut written = Vec::new();
     assert_eq!(packet.encode(&mut written, version), Ok(()));
     let again = decode(&written, version, usize::MAX);
-    assert_eq!(again, Ok(Decoded::Packet { packet: *packet, len: written.len() }));
+    match again {
+        Ok(Decoded::Packet { packet: again, len }) => {
+            assert_eq!((again, len), (*packet, written.len()));
+        }
+        other => panic!("{packet:?} was written and read again as {other:?}"),
+    }
 }
 
-/// A part of a good packet is good as far as it goes. (Of a long packet, not every part.)
-fn check_cuts(whole: &[u8], version: ProtocolVersion, limit: usize) {
-    for cut in (0..whole.len()).step_by(1 + whole.len() / 64) {
-        let part = whole.get(..cut).unwrap_or_default();
+/// A part of a packet is either not enough or already as bad as the whole. (Of a long one, not every part.)
+fn check_cuts(
+    buf: &[u8],
+    result: Result<Decoded<Packet<'_>>, DecodeError>,
+    version: ProtocolVersion,
+    limit: usize,
+) {
+    let whole = match result {
+        Ok(Decoded::Packet { len, .. }) => len,
+        _ => buf.len(),
+    };
+    for cut in (0..whole).step_by(1 + whole / 64) {
+        let part = buf.get(..cut).unwrap_or_default();
         match decode(part, version, limit) {
-            Ok(Decoded::NeedMore { at_least }) => assert!(at_least > cut && at_least <= whole.len()),
-            other => panic!("{cut} of {} bytes are taken for {other:?}", whole.len()),
+            Ok(Decoded::NeedMore { at_least }) => {
+                assert!(at_least > cut, "{at_least} bytes wanted, {cut} there");
+                if let Ok(Decoded::Packet { len, .. }) = result {
+                    assert!(at_least <= len, "{at_least} bytes wanted, the packet has {len}");
+                }
+            }
+            Err(error) => assert_eq!(Err(error), result, "the first {cut} bytes"),
+            Ok(packet) => panic!("the first {cut} bytes are {packet:?}, all of them {result:?}"),
         }
     }
 }

@@ -73,9 +73,7 @@ impl<'a> Connect<'a> {
     pub(super) fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let (version, bridge) = decode_protocol(reader)?;
         let flags = reader.u8()?;
-        if version != ProtocolVersion::V3_1 {
-            check_flags(flags)?;
-        }
+        check_flags(flags, version)?;
         let keep_alive = reader.u16()?;
         let client_id = reader.string()?;
         let will = if flags & WILL == 0 { None } else { Some(Will::decode(flags, reader)?) };
@@ -85,9 +83,6 @@ impl<'a> Connect<'a> {
         };
         let user = if sent(USER, reader) { Some(reader.string()?) } else { None };
         let password = if sent(PASSWORD, reader) { Some(reader.binary()?) } else { None };
-        if password.is_some() && user.is_none() {
-            return Err(DecodeError::PasswordWithoutUser);
-        }
         reader.end()?;
         let clean_session = flags & CLEAN_SESSION != 0;
         // Last, since only a CONNECT that is right otherwise gets an answer [MQTT-3.1.4-1].
@@ -165,16 +160,19 @@ fn decode_protocol(reader: &mut Reader<'_>) -> Result<(ProtocolVersion, bool), D
     }
 }
 
-/// The connect flags of 3.1.1 as far as they must agree with each other.
-fn check_flags(flags: u8) -> Result<(), DecodeError> {
+/// The connect flags as far as they must agree with each other.
+fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), DecodeError> {
+    if flags & USER == 0 && flags & PASSWORD != 0 {
+        return Err(DecodeError::PasswordWithoutUser); // MQTT-3.1.2-22, and 3.1 says the same
+    }
+    if version == ProtocolVersion::V3_1 {
+        return Ok(());
+    }
     if flags & RESERVED != 0 {
         return Err(DecodeError::ConnectReserved); // MQTT-3.1.2-3
     }
     if flags & WILL == 0 && flags & (0b11 << WILL_QOS_SHIFT | WILL_RETAIN) != 0 {
         return Err(DecodeError::WillFlags); // MQTT-3.1.2-11, 3.1.2-13, 3.1.2-15
-    }
-    if flags & USER == 0 && flags & PASSWORD != 0 {
-        return Err(DecodeError::PasswordWithoutUser); // MQTT-3.1.2-22
     }
     Ok(())
 }

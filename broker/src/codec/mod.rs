@@ -107,7 +107,8 @@ pub fn decode_connect(buf: &[u8], limit: usize) -> Result<Decoded<Connect<'_>>, 
     }
 }
 
-/// All packets but PUBLISH.
+/// All packets but PUBLISH. Inlined for the acknowledgements of QoS 1 and 2.
+#[inline]
 fn decode_body(
     packet_type: PacketType,
     body: &[u8],
@@ -133,3 +134,6 @@ fn decode_body(
     reader.end()?;
     Ok(packet)
 }
+
+#[cfg(test)]
+mod tests;
