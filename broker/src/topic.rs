@@ -1,8 +1,8 @@
-//! Topic names and topic filters: what is valid, which filter matches which name, the `$` rule, the share prefix
-//! [MQTT-4.7].
+//! Topic names and topic filters: what is valid, which filter matches which name, the `$` rule, the share
+//! prefix [MQTT-4.7].
 //!
-//! Limits that a server sets for itself (bytes, number of levels) are not validity: a packet with a topic of 300 levels is
-//! well-formed. [`levels`] counts, the caller compares with its limit.
+//! Limits that a server sets for itself (bytes, number of levels) are not validity: a packet with a topic of
+//! 300 levels is well-formed. [`levels`] counts, the caller compares with its limit.
 
 use thiserror::Error;
 
@@ -46,7 +46,8 @@ pub enum FilterError {
     /// A `+` or `#` beside other characters of its level [MQTT-4.7.1-2, 4.7.1-3].
     #[error("the topic filter has a wildcard that does not fill its level")]
     WildcardInLevel,
-    /// `$share/` without a group name, with a wildcard in it, or without a filter behind it [MQTT 5: 4.8.2-1, 4.8.2-2].
+    /// `$share/` without a group name, with a wildcard in it, or without a filter behind it [MQTT 5: 4.8.2-1,
+    /// 4.8.2-2].
     #[error("the shared subscription is not of the form `$share/GROUP/FILTER`")]
     Share,
 }
@@ -110,7 +111,8 @@ pub fn levels(topic: &str) -> usize {
     1 + topic.bytes().filter(|&byte| byte == b'/').count()
 }
 
-/// Does the name begin with `$`? A filter that begins with a wildcard does not match such names [MQTT-4.7.2-1].
+/// Does the name begin with `$`? A filter that begins with a wildcard does not match such names
+/// [MQTT-4.7.2-1].
 #[must_use]
 #[inline]
 pub fn starts_with_dollar(name: &str) -> bool {
@@ -126,7 +128,8 @@ pub struct Share<'a> {
     pub filter: &'a str,
 }
 
-/// Takes a filter of the form `$share/GROUP/FILTER` apart; `None` for every other valid filter [MQTT 5: 4.8.2].
+/// Takes a filter of the form `$share/GROUP/FILTER` apart; `None` for every other valid filter [MQTT 5:
+/// 4.8.2].
 ///
 /// # Errors
 /// [`FilterError::Share`] if the form is not kept, another error if the filter is not valid.
@@ -143,8 +146,8 @@ pub fn share(filter: &str) -> Result<Option<Share<'_>>, FilterError> {
 
 /// Does the filter match the name? Both are valid, and the filter has no share prefix.
 ///
-/// This is the plain definition [MQTT-4.7.1-2, 4.7.1-3, 4.7.2-1, 4.7.3-4], for one filter and one name. For many filters there is
-/// the trie, whose tests compare it with this function.
+/// This is the plain definition [MQTT-4.7.1-2, 4.7.1-3, 4.7.2-1, 4.7.3-4], for one filter and one name. For
+/// many filters there is the trie, whose tests compare it with this function.
 #[must_use]
 pub fn matches(filter: &str, name: &str) -> bool {
     if starts_with_dollar(name) && filter.starts_with(['+', '#']) {

@@ -2,12 +2,12 @@
 
 use super::{DecodeError, Decoded, Packet, ProtocolVersion, decode, decode_connect};
 
-/// Reads `bytes` as a connection would: a CONNECT if there is one, then packet after packet until an error or the end.
-/// Returns how many packets there were.
+/// Reads `bytes` as a connection would: a CONNECT if there is one, then packet after packet until an error or
+/// the end. Returns how many packets there were.
 ///
 /// # Panics
-/// If the decoder breaks its word: a packet that is not the same when written and read again, a wish for more bytes that is
-/// no larger than what is there, or a part of a packet that is judged otherwise than the whole.
+/// If the decoder breaks its word: a packet that is not the same when written and read again, a wish for more
+/// bytes that is no larger than what is there, or a part of a packet that is judged otherwise than the whole.
 pub fn check_stream(bytes: &[u8], version: ProtocolVersion, limit: usize) -> usize {
     let mut rest = bytes;
     let mut version = version;

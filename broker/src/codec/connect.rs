@@ -15,12 +15,12 @@ use super::{PacketType, ProtocolVersion};
 use crate::message::QoS;
 use crate::topic;
 
-/// The longest client identifier that MQTT 3.1 knows, and that every 3.1.1 server must take [MQTT-3.1.3-5], in characters.
-/// Longer ones are taken from both; a client that wants to reach any server keeps to it.
+/// The longest client identifier that MQTT 3.1 knows, and that every 3.1.1 server must take [MQTT-3.1.3-5],
+/// in characters. Longer ones are taken from both; a client that wants to reach any server keeps to it.
 pub const RECOMMENDED_CLIENT_ID_MAX: usize = 23;
 
-/// No CONNECT is longer: fixed header, ten bytes in front, and five fields (client identifier, will topic, will
-/// payload, user name, password) of at most 65535 bytes behind their lengths. (`MQIsdp` needs two more.)
+/// No CONNECT is longer: fixed header, twelve bytes in front (with `MQTT` ten), and five fields (client
+/// identifier, will topic, will payload, user name, password) of at most 65535 bytes behind their lengths.
 pub const CONNECT_LEN_MAX: usize = 5 + 12 + 5 * (2 + u16::MAX as usize);
 
 /// Set in the protocol level by bridges of some brokers: the client is a broker itself.
@@ -39,14 +39,15 @@ const USER: u8 = 0x80;
 pub struct Connect<'a> {
     /// The protocol version for the whole connection.
     pub version: ProtocolVersion,
-    /// Whether the level's highest bit was set: the client is a bridge of another broker. Such a client wants RETAIN as it was
-    /// published, and its own messages not back.
+    /// Whether the level's highest bit was set: the client is a bridge of another broker. Such a client wants
+    /// RETAIN as it was published, and its own messages not back.
     pub bridge: bool,
     /// Whether to begin anew [MQTT-3.1.2-6] or to go on with the stored session [MQTT-3.1.2-4].
     pub clean_session: bool,
     /// In seconds; 0 turns it off.
     pub keep_alive: u16,
-    /// The client identifier; empty only in 3.1.1 with clean session: then the server gives one [MQTT-3.1.3-6].
+    /// The client identifier; empty only in 3.1.1 with clean session: then the server gives one
+    /// [MQTT-3.1.3-6].
     pub client_id: &'a str,
     /// What to publish if the client is lost.
     pub will: Option<Will<'a>>,

@@ -1,7 +1,7 @@
 //! What can be wrong with a packet, in words for the log, and what is to be answered.
 //!
-//! MQTT 3 has one answer to a malformed packet: the connection is closed [MQTT-4.8.0-1]. Only two faults of a CONNECT
-//! are told to the client before: see [`DecodeError::answer`].
+//! MQTT 3 has one answer to a malformed packet: the connection is closed [MQTT-4.8.0-1]. Only two faults of a
+//! CONNECT are told to the client before: see [`DecodeError::answer`].
 
 use thiserror::Error;
 
@@ -14,7 +14,8 @@ pub enum DecodeError {
     /// Packet type 0 or 15 [MQTT 3.1.1: 2.2.1].
     #[error("packet type {0} is reserved")]
     PacketType(u8),
-    /// Flags of the fixed header that this packet type must not have [MQTT-2.2.2-2, 3.6.1-1, 3.8.1-1, 3.10.1-1].
+    /// Flags of the fixed header that this packet type must not have [MQTT-2.2.2-2, 3.6.1-1, 3.8.1-1,
+    /// 3.10.1-1].
     #[error("{packet} with the flags {flags:#06b} in its fixed header")]
     Flags {
         /// The packet.
@@ -96,7 +97,8 @@ pub enum DecodeError {
     /// A password without a user name [MQTT-3.1.2-22].
     #[error("CONNECT with a password, but without a user name")]
     PasswordWithoutUser,
-    /// No client identifier, where one is needed: in MQTT 3.1 always, in 3.1.1 without clean session [MQTT-3.1.3-8].
+    /// No client identifier, where one is needed: in MQTT 3.1 always, in 3.1.1 without clean session
+    /// [MQTT-3.1.3-8].
     #[error("CONNECT without a client identifier: set one, or ask MQTT 3.1.1 for a clean session")]
     ClientIdEmpty,
     /// A CONNACK with reserved bits, an unknown return code, or session present where it can't be

@@ -1,5 +1,5 @@
-//! The fixed header: packet type, flags, remaining length [MQTT 3.1.1: 2.2]. What can be refused here is refused before
-//! any of the packet's body is waited for.
+//! The fixed header: packet type, flags, remaining length [MQTT 3.1.1: 2.2]. What can be refused here is
+//! refused before any of the packet's body is waited for.
 
 use super::error::DecodeError;
 use super::{PacketType, ProtocolVersion};

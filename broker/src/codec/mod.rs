@@ -6,13 +6,13 @@
 //! answers          puback(id), suback(out, ..), ..     -> four bytes, or appended to a Vec
 //! ```
 //!
-//! Decoding is incremental: `buf` begins with a packet and may end anywhere. While the packet is not all there, the answer is
-//! [`Decoded::NeedMore`]; nothing is kept between calls. What a fixed header gives away (type, flags, size) is
-//! refused before the body is waited for. Which packet may come when is the connection's business; the errors for it are
-//! in [`DecodeError`] too.
+//! Decoding is incremental: `buf` begins with a packet and may end anywhere. While the packet is not all
+//! there, the answer is [`Decoded::NeedMore`]; nothing is kept between calls. What a fixed header gives away
+//! (type, flags, size) is refused before the body is waited for. Which packet may come when is the
+//! connection's business; the errors for it are in [`DecodeError`] too.
 //!
-//! The version is an argument of all that depends on it, or will with MQTT 5: its properties and reason codes become further
-//! fields of these packets.
+//! The version is an argument of all that depends on it, or will with MQTT 5: its properties and reason codes
+//! become further fields of these packets.
 
 mod ack;
 mod check;
@@ -52,9 +52,9 @@ pub enum Decoded<P> {
     },
     /// A part of a packet, which is in order so far.
     NeedMore {
-        /// How many bytes the buffer must hold before it is worth another try, counted from its beginning. Once the fixed header is there,
-        /// this is the size of the packet. Always more than the buffer holds, never more than the size limit (but for a
-        /// fixed header, of 5 bytes at most).
+        /// How many bytes the buffer must hold before it is worth another try, counted from its beginning.
+        /// Once the fixed header is there, this is the size of the packet. Always more than the buffer holds,
+        /// never more than the size limit (but for a fixed header, of 5 bytes at most).
         at_least: usize,
     },
 }
@@ -88,8 +88,9 @@ pub fn decode(
     Ok(Decoded::Packet { packet, len })
 }
 
-/// Decodes the first packet of a connection, which must be CONNECT [MQTT-3.1.0-1]. Whoever speaks another protocol is found out
-/// by the first byte. A CONNECT of more than `limit` bytes, or of more than [`CONNECT_LEN_MAX`], is refused.
+/// Decodes the first packet of a connection, which must be CONNECT [MQTT-3.1.0-1]. Whoever speaks another
+/// protocol is found out by the first byte. A CONNECT of more than `limit` bytes, or of more than
+/// [`CONNECT_LEN_MAX`], is refused.
 ///
 /// # Errors
 /// As for [`decode`].

@@ -1,4 +1,5 @@
-//! The vocabulary of all packets: protocol versions, packet identifiers, packet types, and [`Packet`], which is any of them.
+//! The vocabulary of all packets: protocol versions, packet identifiers, packet types, and [`Packet`], which
+//! is any of them.
 
 use std::fmt;
 use std::num::NonZeroU16;

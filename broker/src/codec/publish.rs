@@ -133,7 +133,7 @@ pub struct PublishHeader<'a> {
 }
 
 impl PublishHeader<'_> {
-    /// Appends the packet up to its payload, and makes room for the payload only if the caller does.
+    /// Appends the packet up to its payload.
     ///
     /// # Errors
     /// The topic or the packet is too long; nothing was appended.

@@ -1,5 +1,6 @@
-//! SUBSCRIBE, SUBACK and UNSUBSCRIBE [MQTT 3.1.1: 3.8 to 3.10]. Their lists are checked once, when the packet is decoded,
-//! and then read again from its bytes one by one: however many filters there are, nothing is allocated.
+//! SUBSCRIBE, SUBACK and UNSUBSCRIBE [MQTT 3.1.1: 3.8 to 3.10]. Their lists are checked once, when the packet
+//! is decoded, and then read again from its bytes one by one: however many filters there are, nothing is
+//! allocated.
 
 use super::error::{DecodeError, EncodeError};
 use super::reader::Reader;

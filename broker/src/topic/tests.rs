@@ -1,3 +1,5 @@
+//! Names and filters, good and bad; matching against the standard's examples and a second definition.
+
 //! Tests of topic names and filters.
 
 use proptest::prelude::*;

@@ -44,7 +44,7 @@ struct OwnedWill {
 }
 
 impl Owned {
-    /// Writes the packet as a client or server would, and checks that `read` is the same.
+    /// Writes the packet as a client or server would.
     fn write(&self, out: &mut Vec<u8>, version: ProtocolVersion) {
         match self {
             Self::Subscribe(id, list) => {
@@ -192,8 +192,9 @@ fn packets() -> impl Strategy<Value = Owned> {
     ]
 }
 
-/// Reads a stream that arrives in pieces of the given lengths, as a connection does: packets as text, then the error if there is
-/// one. A piece is waited for only until as many bytes are there as the decoder asked for.
+/// Reads a stream that arrives in pieces of the given lengths, as a connection does: packets as text, then
+/// the error if there is one. A piece is waited for only until as many bytes are there as the decoder asked
+/// for.
 fn read_in_pieces(stream: &[u8], pieces: &[usize], version: ProtocolVersion) -> Vec<String> {
     let mut seen = Vec::new();
     let mut buf = Vec::new();
