@@ -1,6 +1,6 @@
 //! QoS 2 messages from the client: the packet identifiers that were received and not yet released.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::PacketId;
@@ -52,12 +52,16 @@ impl IncomingIds {
         }
     }
 
-    /// Remembers who got a message before the crash.
-    pub(super) fn restore_unfinished(&mut self, id: PacketId, sids: Arc<[u64]>) {
-        self.unfinished.retain(|(known, _)| *known != id);
-        if !self.contains(id) {
-            self.unfinished.push((id, sids));
+    /// Remembers who got a message before the crash, besides those who got it before an earlier one.
+    pub(super) fn restore_unfinished(&mut self, id: PacketId, sids: &[u64]) {
+        if self.contains(id) {
+            return;
         }
+        let index = self.unfinished.iter().position(|(known, _)| *known == id);
+        let earlier = index.map(|index| self.unfinished.swap_remove(index).1);
+        let all: BTreeSet<u64> =
+            earlier.iter().flat_map(|sids| sids.iter()).chain(sids.iter()).copied().collect();
+        self.unfinished.push((id, all.into_iter().collect()));
     }
 
     fn finish(&mut self, id: PacketId) {

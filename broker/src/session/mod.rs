@@ -17,6 +17,7 @@
 //! client that has seen a packet identifier or the end of a flow may not meet a broker which has forgotten it.
 //! A clean session appends nothing but its will.
 
+mod check;
 mod incoming;
 mod inflight;
 mod outgoing;
@@ -29,6 +30,7 @@ mod will;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::check::{Report, check_operations};
 pub use self::incoming::Incoming;
 pub use self::outgoing::{Ack, Delivery, DropPolicy, DropReason, Room, Transmit, WrongAck};
 pub use self::record::{Log, NoLog, Origin};
@@ -180,10 +182,10 @@ impl Session {
     pub fn connect(&mut self, connect: Connect, now: u64, log: &mut dyn Log) -> Connected {
         let session_present = self.persistent && !connect.clean;
         let will = self.will.take();
+        self.away_since = None;
         let unsubscribed = if session_present { Vec::new() } else { self.begin_anew(&connect, now, log) };
         self.user = connect.user;
         self.version = connect.version;
-        self.away_since = None;
         self.epoch += 1;
         self.outgoing.resend_all();
         if session_present {

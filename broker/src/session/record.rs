@@ -6,7 +6,7 @@
 //!
 //! | kind | fields | meaning |
 //! |---|---|---|
-//! | 1 reset | | a broker begins to write: numbers of bodies begin anew |
+//! | 1 reset | | a broker begins to write: numbers of bodies begin anew; a `full` without `whole` does not count |
 //! | 2 body | mid, origin sid or 0, packet id or 0, message | a message that several sessions are about to get |
 //! | 3 body end | mid | no further session gets it |
 //! | 4 start | sid, head | a new session; replaces one of the same number |
@@ -107,7 +107,9 @@ const UNFINISHED: u8 = 24;
 /// Where a QoS 2 message came from: a persistent session and its packet identifier.
 ///
 /// It closes a gap: after a crash amid the routing of such a message, its client sends it again, and those sessions that
-/// got it before must not get it twice. The records between its body and its `incoming` tell which these are.
+/// got it before must not get it twice. The records between its body and its `incoming` tell which these are. (So the log may
+/// not throw the older records away while such a message is being routed. That takes microseconds, and a log throws away only what
+/// it has written again.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     /// The number of the publisher's session.
@@ -116,7 +118,8 @@ pub struct Origin {
     pub packet_id: PacketId,
 }
 
-/// Encodes the first record of a broker that begins to write to a log.
+/// Encodes the first record of a broker that begins to write to a log. It must not be left out: it parts what the crash cut off from
+/// what follows.
 pub fn reset(out: &mut Vec<u8>) {
     out.push(RESET);
 }

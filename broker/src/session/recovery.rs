@@ -104,7 +104,11 @@ impl Recovery {
     /// The record can't be understood; it changed nothing. The caller may go on with the next one.
     pub fn apply(&mut self, record: &[u8]) -> Result<(), RecoveryError> {
         match decode(record)? {
-            Record::Reset => self.bodies.clear(),
+            Record::Reset => {
+                self.bodies.clear();
+                // A crash came amid these. What follows concerns the session as it was before.
+                self.partial.clear();
+            }
             Record::Body { mid, origin, message } => self.begin_body(mid, origin, message),
             Record::BodyEnd { mid } => drop(self.bodies.remove(&mid)),
             Record::Start { head, full } => self.start(&head, full),
@@ -123,7 +127,7 @@ impl Recovery {
     pub fn finish(mut self) -> Recovered {
         for (origin, sids) in std::mem::take(&mut self.unfinished) {
             if let Some(session) = self.sessions.get_mut(&origin.sid) {
-                session.incoming.restore_unfinished(origin.packet_id, sids.into());
+                session.incoming.restore_unfinished(origin.packet_id, &sids);
             }
         }
         let mut by_client = BTreeMap::new();
@@ -237,7 +241,7 @@ impl Session {
             Change::Acked { id } => return self.outgoing.restore_acked(id),
             Change::Received { id } => return self.outgoing.restore_received(id),
             Change::Releasing { id } => return self.outgoing.restore_releasing(id),
-            Change::Unfinished { id, sids } => self.incoming.restore_unfinished(id, sids),
+            Change::Unfinished { id, sids } => self.incoming.restore_unfinished(id, &sids),
             Change::Whole
             | Change::End
             | Change::Enqueue { .. }

@@ -44,7 +44,7 @@ pub(in super::super) enum Change<'a> {
     Releasing { id: PacketId },
     Incoming { id: PacketId },
     Released { id: PacketId },
-    Unfinished { id: PacketId, sids: Arc<[u64]> },
+    Unfinished { id: PacketId, sids: Vec<u64> },
 }
 
 /// Decodes one record.
@@ -147,7 +147,7 @@ impl<'a> Fields<'a> {
         Ok(packet_id.map(|packet_id| Origin { sid, packet_id }))
     }
 
-    fn sids(&mut self) -> Result<Arc<[u64]>, RecoveryError> {
+    fn sids(&mut self) -> Result<Vec<u64>, RecoveryError> {
         let count = self.number()?;
         (0..count).map(|_| self.number()).collect()
     }
