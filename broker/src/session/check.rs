@@ -29,7 +29,7 @@ const PUBLISHER_WINDOW: usize = 8;
 
 /// How often something happened, so that a test can see that it tested what it should.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct CheckReport {
     /// Messages published.
     pub published: usize,
     /// Packets sent again on a new connection.
@@ -55,7 +55,7 @@ pub struct Report {
 /// # Panics
 /// If a session breaks its word.
 #[must_use]
-pub fn check_operations(bytes: &[u8]) -> Report {
+pub fn check_operations(bytes: &[u8]) -> CheckReport {
     let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let mut world = World::new(*first);
     for operation in rest.chunks_exact(2) {
@@ -103,7 +103,7 @@ struct World {
     messages: Vec<Published>,
     /// Seats whose session is still to be written to the present generation, and where that began.
     checkpoint: Option<(VecDeque<usize>, usize)>,
-    report: Report,
+    report: CheckReport,
 }
 
 /// Operations.
@@ -127,7 +127,7 @@ impl World {
             seats,
             messages: Vec::new(),
             checkpoint: None,
-            report: Report::default(),
+            report: CheckReport::default(),
         };
         for seat in 0..CLIENTS {
             world.connect(seat, false);

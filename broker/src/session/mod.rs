@@ -13,8 +13,9 @@
 //! **Order.** Whoever puts a delivery into the outbox does so before it lets go of the session's mutex.
 //!
 //! **Durability.** Methods that change what must survive take a [`Log`] and append records to it while the mutex is held. What a
-//! method lets the caller send (a PUBLISH, PUBREC, PUBREL, PUBCOMP or SUBACK) must not leave before those records are settled: a
-//! client that has seen a packet identifier or the end of a flow may not meet a broker which has forgotten it.
+//! method lets the caller send (CONNACK, PUBLISH, PUBREC, PUBREL, PUBCOMP, SUBACK) must not leave before those records, and all before
+//! them on the same connection, are settled: a client that has seen a packet identifier or the end of a flow may not meet a broker
+//! which has forgotten it. (Since CONNACK waits, what an earlier connection recorded is settled as well.)
 //! A clean session appends nothing but its will.
 
 mod check;
@@ -30,7 +31,7 @@ mod will;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::check::{Report, check_operations};
+pub use self::check::{CheckReport, check_operations};
 pub use self::incoming::Incoming;
 pub use self::outgoing::{Ack, Delivery, DropPolicy, DropReason, Room, Transmit, WrongAck};
 pub use self::record::{Log, NoLog, Origin};

@@ -21,7 +21,7 @@ proptest! {
 
 #[test]
 fn random_operations_reach_every_part_of_the_world() {
-    let mut total = Report::default();
+    let mut total = CheckReport::default();
     let mut state = 1_u64;
     for _ in 0..60 {
         let bytes: Vec<u8> = (0..801)
@@ -32,7 +32,7 @@ fn random_operations_reach_every_part_of_the_world() {
             .collect();
         total = total + check_operations(&bytes);
     }
-    let Report {
+    let CheckReport {
         published,
         resent,
         dropped,
@@ -50,7 +50,7 @@ fn random_operations_reach_every_part_of_the_world() {
     }
 }
 
-impl std::ops::Add for Report {
+impl std::ops::Add for CheckReport {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {

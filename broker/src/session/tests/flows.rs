@@ -111,7 +111,22 @@ fn an_acknowledgement_amid_sending_again_leaves_no_message_out() {
     session.connect(connect(false), 102, log);
     assert_eq!(session.poll_transmit(log).map(|transmit| transmit.packet_id()), Some(id(1)));
     session.handle_puback(id(1), log).unwrap();
-    assert_eq!(transmits(&mut session, log), ["d2 two", "d3 three"]);
+    assert_eq!(give(&mut session, "four", log), QUEUED, "two and three are first");
+    assert_eq!(transmits(&mut session, log), ["d2 two", "d3 three", "p4 four"]);
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_not_sent_again_yet_has_nothing_sent_twice() {
+    let log = &mut Kept::default();
+    let mut session = session(SessionLimits { inflight: 4, ..SMALL }, log);
+    for payload in ["one", "two", "three", "four"] {
+        give(&mut session, payload, log);
+    }
+    session.connect(connect(false), 102, log);
+    session.handle_puback(id(1), log).unwrap();
+    assert_eq!(session.poll_transmit(log).map(|transmit| transmit.packet_id()), Some(id(2)));
+    session.handle_puback(id(3), log).unwrap();
+    assert_eq!(transmits(&mut session, log), ["d4 four"]);
 }
 
 #[test]

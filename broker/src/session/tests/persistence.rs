@@ -189,8 +189,12 @@ fn a_message_whose_routing_a_crash_cut_off_is_known_to_those_who_got_it() {
     assert_eq!(publisher.check_incoming(id(9), false), Incoming::New, "without DUP it is another message");
     let log = &mut Kept::default();
     publisher.checkpoint(log);
+    // It is sent again, and there is another crash before all got it.
+    record::body(log.buffer(), 1, origin, &message("one"));
+    log.append();
+    record::enqueue(log, 3, 1, QoS::ExactlyOnce, None);
     let kept = log.recover().sessions.remove(0);
-    assert_eq!(kept.check_incoming(id(9), true), Incoming::Unfinished([2].into()));
+    assert_eq!(kept.check_incoming(id(9), true), Incoming::Unfinished([2, 3].into()));
     publisher.note_incoming(id(9), log);
     publisher.handle_pubrel(id(9), log);
     assert_eq!(publisher.check_incoming(id(9), true), Incoming::New);
