@@ -115,11 +115,12 @@ impl Feed {
         }
     }
 
-    /// Ends all watches.
-    pub(crate) fn close(&mut self) {
+    /// Ends all watches, and hands the observers out.
+    pub(crate) fn close(&mut self) -> Vec<(ObserverId, Arc<dyn Observer>)> {
         for queue in mem::take(&mut self.watches) {
             queue.end();
         }
+        mem::take(&mut self.observers)
     }
 
     pub(crate) fn stats(&self) -> FeedStats {

@@ -155,7 +155,8 @@ impl Store {
     }
 
     /// Has `checkpoint` called, in the background, whenever a snapshot is taken: it must append all of the embedder's state
-    /// again, since the records before are dropped when it is done. It may take locks, one after another.
+    /// again, since the records before are dropped when it is done. It may take locks, one after another. A store that is held by
+    /// its own checkpoint or observer is not dropped before [`Store::close`].
     pub fn on_checkpoint(&self, checkpoint: Checkpoint) {
         self.0.shared.checkpoints.lock().push(Arc::new(checkpoint));
     }
@@ -188,7 +189,10 @@ impl Store {
             None => shared.snapshot(),
         };
         let closed = shared.journal.close();
-        shared.feed.lock().close();
+        let observers = shared.feed.lock().close();
+        let checkpoints = std::mem::take(&mut *shared.checkpoints.lock());
+        // Without a lock, since they may hold anything.
+        drop((observers, checkpoints));
         snapshot.and(closed.map_err(SnapshotError::from))
     }
 

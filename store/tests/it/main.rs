@@ -10,3 +10,4 @@ mod node;
 mod records;
 mod recovery;
 mod store;
+mod store_crash;
