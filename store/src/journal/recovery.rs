@@ -286,7 +286,7 @@ impl Replay<'_, '_> {
         Ok(evidence)
     }
 
-    /// Drops all from the break on; answers how many bytes of content that were.
+    /// Drops all from the break on; answers how many bytes of content that were. It is made durable with the rest: see [`tidy`].
     fn cut(&self, broken: &Break) -> io::Result<u64> {
         let mut bytes = 0;
         // From the end, so that what is left after a crash in the middle of this is a log with the same break.
@@ -302,7 +302,6 @@ impl Replay<'_, '_> {
                 let file = self.fs.open(&name, Access::Write)?;
                 bytes += content_bytes(&*file, offset)?;
                 file.truncate(offset)?;
-                file.sync()?;
             }
             Some(_) => {
                 let file = self.fs.open(&name, Access::Read)?;
@@ -311,7 +310,6 @@ impl Replay<'_, '_> {
             }
             None => {}
         }
-        self.fs.sync_dir()?;
         Ok(bytes)
     }
 

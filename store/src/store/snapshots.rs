@@ -58,7 +58,11 @@ pub struct SnapshotStats {
     pub failed: u64,
     /// How long the last one took.
     pub last_took: Duration,
-    /// The longest time for which one held the replica's lock.
+    /// How many slices they were exported in.
+    pub slices: u64,
+    /// How long the replica was locked for these, together.
+    pub locked: Duration,
+    /// How long for the longest of them.
     pub longest_slice: Duration,
     /// How many tombstones were dropped.
     pub purged: u64,
@@ -236,7 +240,7 @@ impl Shared {
         stopped: &dyn Fn() -> bool,
     ) -> Result<Option<Export>, SnapshotError> {
         let mut export = self.read().replica.begin_export(&mut |record| writer.record(Kind::Replica, record));
-        let mut longest = Duration::ZERO;
+        let mut stats = SnapshotStats::default();
         loop {
             if stopped() {
                 return Ok(None);
@@ -247,14 +251,20 @@ impl Shared {
                 writer.record(Kind::Replica, record);
             });
             drop(held);
-            longest = longest.max(watch.elapsed());
+            let locked = watch.elapsed();
+            stats.slices += 1;
+            stats.locked += locked;
+            stats.longest_slice = stats.longest_slice.max(locked);
             writer.write_out()?;
             if progress == Progress::Done {
                 break;
             }
         }
-        let mut stats = self.snapshots.stats.lock();
-        stats.longest_slice = stats.longest_slice.max(longest);
+        let mut total = self.snapshots.stats.lock();
+        total.slices += stats.slices;
+        total.locked += stats.locked;
+        total.longest_slice = total.longest_slice.max(stats.longest_slice);
+        drop(total);
         Ok(Some(export))
     }
 

@@ -61,6 +61,10 @@ pub(crate) struct Faults {
     pub bad_writes: Option<&'static str>,
     /// Nothing can be synced.
     pub bad_syncs: bool,
+    /// Syncs of files do not come to their end until this is taken back or the disk is dead.
+    pub(crate) stuck_syncs: bool,
+    /// Names can't be synced.
+    pub(crate) bad_dir_syncs: bool,
     /// Nothing can be removed.
     pub bad_removes: bool,
 }
@@ -95,6 +99,11 @@ impl Disk {
     /// Sets what goes wrong from now on.
     pub(crate) fn set_faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.0.lock().faults);
+    }
+
+    /// Another disk like this one.
+    pub(crate) fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().clone())))
     }
 
     /// The disk after a crash of the process: all that was written is there, synced or not. The old disk answers nobody any more.
@@ -316,7 +325,7 @@ impl Fs for Disk {
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.call()?;
-        if state.faults.bad_syncs {
+        if state.faults.bad_syncs || state.faults.bad_dir_syncs {
             return Err(io::Error::other("bad disk"));
         }
         state.durable_names = state.names.clone();
@@ -360,6 +369,11 @@ impl File for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.call()?;
+        while state.faults.stuck_syncs && state.faults.dead_from.is_none() {
+            drop(state);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            state = self.disk.0.lock();
+        }
         if state.faults.bad_syncs {
             return Err(io::Error::other("bad disk"));
         }

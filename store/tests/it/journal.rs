@@ -1,6 +1,7 @@
 //! What the journal answers to each kind of trouble, and how it writes when there is none.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use distkv_store::journal::{
@@ -383,6 +384,57 @@ fn a_snapshot_that_fails_leaves_the_journal_as_it_was() {
     let disk = disk.crash();
     assert!(!disk.names().iter().any(|name| name.starts_with("snapshot")));
     assert_eq!(open(&disk).unwrap().2, ["a", "b", "c"]);
+}
+
+#[test]
+fn a_snapshot_whose_name_was_never_synced_is_made_durable_before_older_files_go() {
+    for seed in 0..20 {
+        let disk = Disk::default();
+        let (journal, ..) = open(&disk).unwrap();
+        write(&journal, "one two |");
+        let mut writer = journal.begin_snapshot().unwrap().unwrap();
+        writer.record(Kind::Local, b"one");
+        writer.record(Kind::Local, b"two");
+        disk.set_faults(|faults| faults.bad_dir_syncs = true);
+        assert!(writer.finish().is_err());
+        let mut random = crate::disk::Random(seed);
+        let disk = disk.crash();
+        let calls = disk.calls();
+        // Opened by a process which dies as soon as it has removed them.
+        disk.set_faults(|faults| faults.dead_from = Some(calls + 10 + seed));
+        let _ = open(&disk);
+        assert_eq!(open(&disk.power_cut(&mut random)).unwrap().2, ["one", "two"], "seed {seed}");
+    }
+}
+
+#[test]
+fn under_always_nothing_is_settled_that_is_written_and_not_synced() {
+    let disk = Disk::default();
+    let (journal, ..) = open_with(&disk, options(Durability::Always)).unwrap();
+    disk.set_faults(|faults| faults.stuck_syncs = true);
+    let lsn = journal.append(Kind::Local, b"a");
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(journal.poll_settled(lsn, &mut cx).is_pending());
+    wait_for("the write", || journal.stats().writes == 1);
+    assert!(journal.poll_settled(lsn, &mut cx).is_pending());
+    disk.set_faults(|faults| faults.stuck_syncs = false);
+    settle(&journal, lsn).unwrap();
+}
+
+#[test]
+fn under_interval_too_much_that_is_unsynced_has_to_wait() {
+    let disk = Disk::default();
+    let (journal, ..) = open(&disk).unwrap();
+    disk.set_faults(|faults| faults.stuck_syncs = true);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut settled = 0;
+    while journal.poll_settled(journal.append(Kind::Local, &[1; 1000]), &mut cx).is_ready() {
+        settled += 1;
+    }
+    // Four segments of 4 KiB.
+    assert!((10..20).contains(&settled), "{settled}");
+    disk.set_faults(|faults| faults.stuck_syncs = false);
+    settle(&journal, journal.end()).unwrap();
 }
 
 #[test]
