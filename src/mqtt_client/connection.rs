@@ -1,5 +1,6 @@
 //! What both clients have in common: the options of the connection, and the way around rumqttc's limits.
 
+use std::env;
 use std::fs;
 use std::mem;
 use std::path::PathBuf;
@@ -57,15 +58,8 @@ pub struct ConnectOptions {
     /// User name
     #[arg(short, long)]
     pub username: Option<String>,
-    /// Password. Other users of this machine can see it: better use --password-file or the environment
-    #[arg(
-        short = 'P',
-        long = "pw",
-        alias = "password",
-        env = "MQTT_PASSWORD",
-        hide_env_values = true,
-        requires = "username"
-    )]
+    /// Password. Other users of this machine can see it there: better use --password-file, or the variable MQTT_PASSWORD
+    #[arg(short = 'P', long = "pw", alias = "password", requires = "username")]
     pub password: Option<String>,
     /// File whose first line is the password
     #[arg(long, value_name = "FILE", requires = "username", conflicts_with = "password")]
@@ -170,7 +164,9 @@ impl ConnectOptions {
     }
 
     fn password(&self) -> Result<Option<String>, Failure> {
-        let Some(file) = &self.password_file else { return Ok(self.password.clone()) };
+        let Some(file) = &self.password_file else {
+            return Ok(self.password.clone().or_else(|| env::var("MQTT_PASSWORD").ok()));
+        };
         let text = fs::read_to_string(file)
             .map_err(|source| Failure::Input { what: file.display().to_string(), source })?;
         Ok(Some(text.lines().next().unwrap_or_default().to_owned()))

@@ -3,5 +3,6 @@
 
 mod clients;
 mod harness;
+mod mqtt_cli;
 mod quick_start;
 mod tidy;
