@@ -3,6 +3,9 @@
 
 mod clients;
 mod harness;
+mod kill;
 mod mqtt_cli;
 mod quick_start;
+mod sessions;
 mod tidy;
+mod wills;
