@@ -213,7 +213,8 @@ fn the_age_of_a_session_is_limited() {
 fn several_hundred_filters_fit_in_one_subscribe() {
     let server = Server::start();
     let mut client = Client::connect(server.mqtt(), &Connect::new("many"));
-    let filters: Vec<(String, u8)> = (0..700).map(|n| (format!("house/{n}/+/state"), (n % 3) as u8)).collect();
+    let filters: Vec<(String, u8)> =
+        (0..700).map(|n| (format!("house/{n}/+/state"), (n % 3) as u8)).collect();
     client.send(&subscribe(1, &filters));
     client.expect(Packet::Suback { id: 1, codes: filters.iter().map(|(_, qos)| *qos).collect() });
     let mut publisher = Client::connect(server.mqtt(), &Connect::new("publisher"));
@@ -321,15 +322,15 @@ fn a_broken_packet_closes_the_connection_and_no_other() {
     let mut other = Client::connect(server.mqtt(), &Connect::new("other"));
     other.subscribe("#", 0);
     let broken: [&[u8]; 10] = [
-        &[0x00, 0x00],                               // no such packet
-        &[0x36, 0x05, 0, 1, b'a', 0, 1],             // QoS 3
-        &[0x30, 0x03, 0, 1, b'#'],                   // wildcard in a topic name
-        &[0x30, 0x02, 0, 0],                         // empty topic
-        &[0x32, 0x05, 0, 1, b'a', 0, 0],             // packet id 0
-        &[0x80, 0x06, 0, 1, 0, 1, b'a', 0],          // flags of SUBSCRIBE
-        &[0x82, 0x02, 0, 1],                         // empty SUBSCRIBE
-        &[0x30, 0xff, 0xff, 0xff, 0xff, 0x01],       // over-long length
-        &[0x30, 0x04, 0, 2, 0xc3, 0x28],             // not UTF-8
+        &[0x00, 0x00],                                                 // no such packet
+        &[0x36, 0x05, 0, 1, b'a', 0, 1],                               // QoS 3
+        &[0x30, 0x03, 0, 1, b'#'],                                     // wildcard in a topic name
+        &[0x30, 0x02, 0, 0],                                           // empty topic
+        &[0x32, 0x05, 0, 1, b'a', 0, 0],                               // packet id 0
+        &[0x80, 0x06, 0, 1, 0, 1, b'a', 0],                            // flags of SUBSCRIBE
+        &[0x82, 0x02, 0, 1],                                           // empty SUBSCRIBE
+        &[0x30, 0xff, 0xff, 0xff, 0xff, 0x01],                         // over-long length
+        &[0x30, 0x04, 0, 2, 0xc3, 0x28],                               // not UTF-8
         &[0x10, 0x0c, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 0], // second CONNECT
     ];
     for bytes in broken {

@@ -76,7 +76,8 @@ impl Publisher {
     fn reconnect(&mut self, server: SocketAddr) -> Option<Client> {
         let mut client = Client::try_connect(server, &Connect::persistent(self.name))?;
         for message in &self.in_flight {
-            let again = if message.received { pubrel(message.id) } else { self.publish(message).dup().encode() };
+            let again =
+                if message.received { pubrel(message.id) } else { self.publish(message).dup().encode() };
             client.try_send(&again).ok()?;
         }
         Some(client)

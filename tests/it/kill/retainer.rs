@@ -106,7 +106,8 @@ impl Retainer {
                 Packet::Suback { .. } => {}
                 Packet::Publish(publish) if publish.topic == "audited" => break,
                 Packet::Publish(publish) => {
-                    let index = (0..TOPICS).find(|index| self.topic(*index) == publish.topic).expect("a known topic");
+                    let index =
+                        (0..TOPICS).find(|index| self.topic(*index) == publish.topic).expect("a known topic");
                     assert!(publish.retain && !publish.payload.is_empty(), "{publish:?}");
                     assert_eq!(found[index], "", "{publish:?} comes twice");
                     found[index] = publish.text();
@@ -115,7 +116,8 @@ impl Retainer {
             }
         }
         for (index, found) in found.iter().enumerate() {
-            let pending = self.pending.as_ref().is_some_and(|(topic, value)| *topic == index && value == found);
+            let pending =
+                self.pending.as_ref().is_some_and(|(topic, value)| *topic == index && value == found);
             assert!(
                 *found == self.kept[index] || pending,
                 "{}: {found:?} is retained, {:?} was acknowledged, {:?} pending",
