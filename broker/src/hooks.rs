@@ -4,6 +4,8 @@
 //! The broker never looks behind these traits. All methods but [`Hooks::authenticate`] are called on connection tasks
 //! and must return soon, without blocking on the network.
 
+pub mod memory;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -1,0 +1,319 @@
+//! The handle that an embedder holds: start, restore, listen, publish, checkpoint, stop.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use distkv_broker::hooks::memory::{MemoryHooks, NoLog};
+//! use distkv_broker::{Broker, limits::Limits};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = Broker::new(Limits::default(), Arc::new(MemoryHooks::new()), Arc::new(NoLog));
+//! broker.start();
+//! broker.listen(tokio::net::TcpListener::bind("127.0.0.1:1883").await?);
+//! // Serves until the program ends its service:
+//! # let end_of_service = async {};
+//! end_of_service.await;
+//! broker.shutdown(std::time::Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::conn::{self, LineLimit};
+use crate::hooks::{Hooks, Principal, SessionLog};
+use crate::limits::{Budget, Limits};
+use crate::message::Message;
+use crate::metrics::Metrics;
+use crate::outbox::{Close, Outbox};
+use crate::records::Records;
+use crate::registry::{Client, Registry, expiry};
+use crate::router::{Outgoing, Router};
+use crate::session::{Recovery, RecoveryError, Session};
+use crate::tasks::Tasks;
+use crate::transport::Transport;
+use crate::wills::{self, Wills};
+use crate::{clock, listener, sys, topic, worker};
+
+/// A broker. Its methods that start something must be called within a tokio runtime.
+pub struct Broker {
+    core: Arc<Core>,
+    /// Accepts, housekeeping: what stops first.
+    service: Tasks,
+    recovery: Mutex<Option<Recovery>>,
+}
+
+/// What all parts of one broker share.
+pub(crate) struct Core {
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) records: Records,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) router: Router,
+    pub(crate) registry: Registry,
+    pub(crate) wills: Wills,
+    /// The current `$SYS` values.
+    pub(crate) sys: sys::Values,
+    /// Bytes of unfinished large packets.
+    pub(crate) unfinished: Arc<Budget>,
+    /// Bytes in all outboxes.
+    pub(crate) outboxes: Arc<Budget>,
+    /// One permit per connection that is not yet through with its CONNECT.
+    pub(crate) handshakes: Arc<Semaphore>,
+    /// Limits the log lines about connections that are none.
+    pub(crate) lines: LineLimit,
+    pub(crate) connections: Tasks,
+    pub(crate) started: Instant,
+    limits: ArcSwap<Limits>,
+    match_cache: AtomicUsize,
+}
+
+impl Core {
+    pub(crate) fn limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
+    }
+
+    /// Topics that a worker's match cache may hold.
+    pub(crate) fn match_cache(&self) -> usize {
+        self.match_cache.load(Ordering::Relaxed)
+    }
+
+    /// May another message wait in a session's queue?
+    pub(crate) fn queues_have_room(&self) -> bool {
+        self.metrics.queued_bytes.get() < self.limits().queues_bytes as u64
+    }
+
+    /// Is a topic name or filter beyond the limits?
+    pub(crate) fn is_topic_too_long(&self, topic: &str) -> bool {
+        let limits = self.limits();
+        topic.len() > limits.topic_bytes
+            || (topic.len() >= limits.topic_levels && topic::levels(topic) > limits.topic_levels)
+    }
+
+    /// Makes a client and gives it its number; `None` if there is no room for another session.
+    pub(crate) fn make_client(&self, id: &Arc<str>, principal: &Arc<dyn Principal>) -> Option<Arc<Client>> {
+        let limits = self.limits();
+        if self.metrics.sessions.get() >= limits.sessions as u64 {
+            return None;
+        }
+        let number = self.records.number();
+        let session = Session::new(number, Arc::clone(id), limits.of_session(), clock::unix_time().as_secs());
+        Some(self.enter_client(session, Arc::clone(principal)))
+    }
+
+    fn enter_client(&self, session: Session, principal: Arc<dyn Principal>) -> Arc<Client> {
+        self.metrics.sessions.add(1);
+        let outbox = Outbox::new(Arc::clone(&self.outboxes));
+        self.router.enter(|subscriber| Arc::new(Client::new(subscriber, session, principal, outbox)))
+    }
+
+    /// Forgets a client whose session is over, apart from the registry.
+    pub(crate) fn forget_client(&self, client: &Client, filters: &[Arc<str>]) {
+        self.metrics.subscriptions.sub(self.router.unsubscribe(client, filters) as u64);
+        self.router.leave(client);
+        self.metrics.sessions.sub(1);
+    }
+
+    fn set_limits(&self, limits: Limits) {
+        self.metrics.show_limits(&limits);
+        self.match_cache.store(limits.match_cache, Ordering::Relaxed);
+        self.unfinished.set_limit(limits.unfinished_bytes);
+        self.outboxes.set_limit(limits.outboxes_bytes);
+        let before = self.limits.load().pending_handshakes;
+        if limits.pending_handshakes > before {
+            self.handshakes.add_permits(limits.pending_handshakes - before);
+        } else {
+            self.handshakes.forget_permits(before - limits.pending_handshakes);
+        }
+        self.limits.store(Arc::new(limits));
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("limits", &self.core.limits()).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// A broker that does nothing yet. If `log` has records from before, give them to [`Broker::restore`] in their order; then
+    /// call [`Broker::start`].
+    #[must_use]
+    pub fn new(limits: Limits, hooks: Arc<dyn Hooks>, log: Arc<dyn SessionLog>) -> Self {
+        let now = clock::now();
+        let core = Core {
+            hooks,
+            records: Records::new(log),
+            metrics: Arc::default(),
+            router: Router::new(),
+            registry: Registry::default(),
+            wills: Wills::default(),
+            sys: sys::Values::default(),
+            unfinished: Arc::default(),
+            outboxes: Arc::default(),
+            handshakes: Arc::new(Semaphore::new(limits.pending_handshakes)),
+            lines: LineLimit::new(now),
+            connections: Tasks::new(),
+            started: now,
+            limits: ArcSwap::from_pointee(limits.clone()),
+            match_cache: AtomicUsize::new(0),
+        };
+        core.set_limits(limits);
+        Self { core: Arc::new(core), service: Tasks::new(), recovery: Mutex::new(None) }
+    }
+
+    /// Takes one record of the session log back. Must not be called after [`Broker::start`].
+    ///
+    /// # Errors
+    /// The record can't be understood and changed nothing; the next ones may be.
+    pub fn restore(&self, record: &[u8]) -> Result<(), RecoveryError> {
+        let mut recovery = self.recovery.lock();
+        let recovery = recovery.get_or_insert_with(|| {
+            Recovery::new(self.core.limits().of_session(), clock::unix_time().as_secs())
+        });
+        recovery.apply(record)
+    }
+
+    /// Takes up what was restored and begins to keep house: session expiry, wills of before, `$SYS`.
+    pub fn start(&self) {
+        let core = &self.core;
+        if let Some(recovery) = self.recovery.lock().take() {
+            self.take_up(recovery);
+        }
+        core.records.reset();
+        let limits = core.limits();
+        if core.wills.len() > 0 {
+            let stop = self.service.stop_signal();
+            self.service
+                .spawn("wills", wills::publish_after_grace(Arc::clone(core), limits.will_grace, stop));
+        }
+        self.service.spawn("session expiry", expiry::sweep(Arc::clone(core), self.service.stop_signal()));
+        self.service.spawn("$SYS", sys::publish(Arc::clone(core), self.service.stop_signal()));
+    }
+
+    fn take_up(&self, recovery: Recovery) {
+        let core = &self.core;
+        let recovered = recovery.finish();
+        core.records.resume_after(recovered.highest_number, recovered.highest_mid);
+        if recovered.lost > 0 || recovered.contradictions > 0 {
+            let (lost, contradictions) = (recovered.lost, recovered.contradictions);
+            tracing::warn!(
+                lost,
+                contradictions,
+                "the session log was damaged; what could be read is restored"
+            );
+        }
+        for session in recovered.sessions {
+            let principal = core.hooks.restored(session.client_id(), session.user().map(|user| &**user));
+            let client = core.enter_client(session, principal);
+            let mut locked = client.lock();
+            let subscriptions: Vec<_> = locked
+                .session()
+                .subscriptions()
+                .map(|(filter, kind)| (Arc::clone(filter), kind.qos))
+                .collect();
+            locked.count_queue(core);
+            drop(locked);
+            for (filter, qos) in &subscriptions {
+                core.router.subscribe(&client, filter, *qos);
+            }
+            core.metrics.subscriptions.add(subscriptions.len() as u64);
+            core.registry.insert(client);
+        }
+        for will in recovered.wills {
+            if let Some(earlier) = core.wills.add(will) {
+                let principal = core.hooks.restored(&earlier.client_id, earlier.user.as_deref());
+                worker::with(|worker| wills::publish(core, &*principal, &earlier, &mut worker.routing));
+            }
+        }
+        core.metrics.wills_waiting.set(core.wills.len() as u64);
+    }
+
+    /// Accepts connections of plain MQTT from `listener`, until the broker is shut down.
+    pub fn listen(&self, listener: TcpListener) {
+        let stop = self.service.stop_signal();
+        self.service.spawn("listener", listener::accept(Arc::clone(&self.core), listener, stop));
+    }
+
+    /// Serves one client on a stream that somebody else accepted.
+    pub fn serve(&self, stream: impl Transport, peer: SocketAddr) {
+        self.core.metrics.sockets_opened.add(1);
+        conn::start(&self.core, stream, peer, None);
+    }
+
+    /// Delivers a message to the subscribers here and now. For messages of other writers than MQTT clients: those of retained
+    /// topics must be handed over in the order of all changes. It does not block.
+    pub fn publish(&self, message: &Message) {
+        worker::with(|worker| {
+            let routing = &mut worker.routing;
+            self.core.router.publish(&Outgoing::of(message), routing, &self.core);
+            routing.finish(None, &self.core.metrics);
+        });
+    }
+
+    /// Appends every session and every will to the log again, whole: then records from before the call are not needed any more.
+    /// Each is written under its own lock. To be called when a new segment of the log has begun.
+    pub fn checkpoint(&self) {
+        let core = &self.core;
+        core.records.begin_generation();
+        for will in core.wills.all() {
+            core.records.will(&will);
+        }
+        for client in core.registry.all() {
+            let mut recorder = core.records.recorder();
+            client.lock().session().checkpoint(&mut recorder);
+        }
+    }
+
+    /// All counters.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.refresh_gauges();
+        Arc::clone(&self.core.metrics)
+    }
+
+    fn refresh_gauges(&self) {
+        let core = &self.core;
+        core.metrics.outbox_bytes.set(core.outboxes.used() as u64);
+        core.metrics.unfinished_bytes.set(core.unfinished.used() as u64);
+        core.metrics.wills_waiting.set(core.wills.len() as u64);
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits::clone(&self.core.limits())
+    }
+
+    /// Changes the limits. Those of one connection or session hold for connections made from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.core.set_limits(limits);
+    }
+
+    /// Stops: accepts nothing more, sends what waits for clients that read it within `drain`, closes. Wills are not published: they are in
+    /// the log, as are the persistent sessions.
+    pub async fn shutdown(&self, drain: Duration) {
+        self.service.stop();
+        self.service.ended().await;
+        self.core.connections.stop();
+        for client in self.core.registry.all() {
+            client.outbox.close(Close::Shutdown);
+        }
+        if tokio::time::timeout(drain, self.core.connections.ended()).await.is_err() {
+            for client in self.core.registry.all() {
+                client.outbox.close(Close::Now);
+            }
+            // They end at once, unless the embedder holds one of them up.
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.core.connections.ended()).await;
+        }
+    }
+}

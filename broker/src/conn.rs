@@ -1,0 +1,288 @@
+//! The task of one connection: reads and decodes, routes what its client publishes, writes what is in its outbox, watches its
+//! deadlines, replays retained messages. Everything happens in one poll function, so that one wake does one round:
+//!
+//! 1. read a batch and handle its packets: messages go straight into the outboxes of their subscribers;
+//! 2. let go of what the session holds back, if there is room now;
+//! 3. write what is in the own outbox, once its mark is settled;
+//! 4. take a slice of a replay, if the outbox has room.
+
+mod end;
+mod handshake;
+mod input;
+mod junk;
+mod output;
+mod packets;
+mod replays;
+mod subscribe;
+mod timers;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+pub(crate) use self::input::READ_BYTES;
+pub(crate) use self::junk::LineLimit;
+pub(crate) use self::packets::Acks;
+
+use self::end::End;
+use self::handshake::Accepted;
+use self::input::{Input, Read};
+use self::output::{Output, Written};
+use self::replays::Replays;
+use self::timers::{Due, Timers};
+use crate::broker::Core;
+use crate::clock;
+use crate::codec::ProtocolVersion;
+use crate::hooks::Principal;
+use crate::registry::{Client, Seat};
+use crate::session::Goodbye;
+use crate::transport::Transport;
+use crate::wills;
+use crate::worker::{self, Worker};
+
+/// Rounds in one poll; then other tasks have their turn.
+const ROUNDS: usize = 8;
+
+/// Starts the task of a connection. `handshake` is held until its CONNECT is through.
+pub(crate) fn start(
+    core: &Arc<Core>,
+    socket: impl Transport,
+    peer: SocketAddr,
+    handshake: Option<OwnedSemaphorePermit>,
+) {
+    core.metrics.sockets.add(1);
+    core.connections.spawn("connection", run(Arc::clone(core), socket, peer, handshake));
+}
+
+async fn run(
+    core: Arc<Core>,
+    mut socket: impl Transport,
+    peer: SocketAddr,
+    handshake: Option<OwnedSemaphorePermit>,
+) {
+    if let Some(accepted) = Box::pin(handshake::shake_hands(&core, &mut socket, peer)).await {
+        drop(handshake);
+        let mut connection = Connection::new(Arc::clone(&core), socket, accepted);
+        let end = poll_fn(|cx| connection.poll(cx)).await;
+        connection.leave(&end, peer);
+    }
+    core.metrics.sockets.sub(1);
+}
+
+/// A connection whose CONNECT was accepted.
+struct Connection<T> {
+    core: Arc<Core>,
+    socket: T,
+    client: Arc<Client>,
+    /// `None` only while leaving.
+    seat: Option<Seat>,
+    epoch: u64,
+    version: ProtocolVersion,
+    principal: Arc<dyn Principal>,
+    input: Input,
+    output: Output,
+    timers: Timers,
+    replays: Replays,
+    /// The subscriber that this publisher waits for.
+    slower: Option<Arc<Client>>,
+}
+
+/// What one round achieved.
+enum Round {
+    /// There may be more to do at once.
+    Busy,
+    /// Nothing to do until something wakes the task.
+    Idle,
+}
+
+impl<T: Transport> Connection<T> {
+    fn new(core: Arc<Core>, socket: T, accepted: Accepted) -> Self {
+        let Accepted { seat, epoch, version, principal, keep_alive, input } = accepted;
+        let client = Arc::clone(&seat.client);
+        let timers = Timers::new(keep_alive, core.limits().write_stall, clock::now());
+        core.metrics.connects.add(1);
+        core.metrics.connections.add(1);
+        core.metrics.connections_max.raise_to(core.metrics.connections.get());
+        Self {
+            core,
+            socket,
+            client,
+            seat: Some(seat),
+            epoch,
+            version,
+            principal,
+            input,
+            output: Output::default(),
+            timers,
+            replays: Replays::new(),
+            slower: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        worker::with(|worker| {
+            for _ in 0..ROUNDS {
+                let round = self.round(cx, worker);
+                if let Some(slower) = worker.routing.finish(Some(cx.waker()), &self.core.metrics) {
+                    self.wait_for(slower);
+                }
+                match round {
+                    Ok(Round::Busy) => {}
+                    Ok(Round::Idle) => return Poll::Pending,
+                    Err(end) => {
+                        self.output.recycle(worker);
+                        return Poll::Ready(end);
+                    }
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Result<Round, End> {
+        let now = clock::now();
+        let read = self.read(cx, worker, now)?;
+        // Before the own outbox is written: others can work while this task is in the system call.
+        if let Some(slower) = worker.routing.finish(Some(cx.waker()), &self.core.metrics) {
+            self.wait_for(slower);
+        }
+        let written = self.write(cx, worker, now)?;
+        let replayed = written == Written::All
+            && self.replays.advance(&self.client, &*self.principal, &mut worker.routing, &self.core);
+        match self.timers.poll(now, cx) {
+            Some(Due::KeepAlive) => return Err(End::KeepAlive),
+            Some(Due::Stall) if self.input.waits_for_room() => return Err(End::PacketStall),
+            Some(Due::Stall) => return Err(End::WriteStall),
+            Some(Due::Relief) => {
+                if let Some(slower) = self.slower.take() {
+                    slower.outbox.give_up();
+                }
+                self.timers.relief = None;
+                return Ok(Round::Busy);
+            }
+            None => {}
+        }
+        Ok(if read || replayed { Round::Busy } else { Round::Idle })
+    }
+
+    /// Reads and handles one batch. Answers whether to try again: only a read that finds nothing leaves a waker behind.
+    fn read(&mut self, cx: &mut Context<'_>, worker: &mut Worker, now: Instant) -> Result<bool, End> {
+        if !self.may_read(cx) {
+            return Ok(false);
+        }
+        let Worker { buffer, routing } = worker;
+        let Poll::Ready(read) = self.input.poll_read(&mut self.socket, cx, buffer) else { return Ok(false) };
+        let received = match read.map_err(End::Failed)? {
+            Read::End => return Err(End::Closed),
+            Read::NoRoom => {
+                self.timers.stalled.get_or_insert(now);
+                // Others give room back without telling; a look from time to time is enough.
+                self.timers.relief.get_or_insert(now + input::ROOM_RETRY);
+                return Ok(false);
+            }
+            Read::Part { received } => received,
+            Read::Bytes { len, received } => {
+                let bytes = &buffer[..len];
+                let done = self.handle_bytes(bytes, None, routing)?;
+                self.input.keep(&bytes[done.decoded..], done.needed, done.more);
+                received
+            }
+            Read::Packet { packet, received } => {
+                self.handle_bytes(&packet, Some(&packet), routing)?;
+                received
+            }
+        };
+        if received > 0 {
+            self.timers.heard(now);
+            routing.tally.bytes_received += received as u64;
+        }
+        Ok(true)
+    }
+
+    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(slower) = &self.slower {
+            if slower.outbox.poll_relief(cx).is_pending() {
+                return false;
+            }
+            self.slower = None;
+            self.timers.relief = None;
+        }
+        // A client that reads no acknowledgements gets no further ones.
+        !(self.output.is_blocked() && self.client.outbox.is_clogged())
+    }
+
+    fn wait_for(&mut self, slower: Arc<Client>) {
+        let wait = self.core.limits().publisher_stall;
+        if wait.is_zero() || Arc::ptr_eq(&slower, &self.client) {
+            return;
+        }
+        self.core.metrics.publisher_stalls.add(1);
+        self.timers.relief = Some(clock::now() + wait);
+        self.slower = Some(slower);
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, worker: &mut Worker, now: Instant) -> Result<Written, End> {
+        if self.client.has_queue() {
+            let mut recorder = self.core.records.recorder();
+            self.client.lock().transmit(&mut worker.routing, &mut recorder, &self.core);
+        }
+        let written =
+            self.output.poll_write(&mut self.socket, &self.client.outbox, &self.core, worker, cx)?;
+        match written {
+            Written::Some => self.timers.stalled = Some(now),
+            Written::None => {
+                self.timers.stalled.get_or_insert(now);
+            }
+            Written::Unsettled | Written::All if self.input.waits_for_room() => {}
+            Written::Unsettled | Written::All => self.timers.stalled = None,
+        }
+        Ok(written)
+    }
+
+    /// Ends it: the session learns how, the will is published, and whoever waits for the seat gets it.
+    fn leave(mut self, end: &End, peer: SocketAddr) {
+        let core = Arc::clone(&self.core);
+        end.count(&core.metrics);
+        self.replays.forget(&core);
+        let keep = if end.is_shutdown() { true } else { self.end_session(end) };
+        core.metrics.connections.sub(1);
+        if let Some(seat) = self.seat.take() {
+            core.registry.leave(seat, keep);
+        }
+        tracing::info!(client = &*self.client.id, %peer, reason = %end, "disconnected");
+    }
+
+    /// Answers whether the session outlives the connection.
+    fn end_session(&mut self, end: &End) -> bool {
+        let core = &self.core;
+        let goodbye = if matches!(end, End::Disconnect) { Goodbye::Disconnect } else { Goodbye::Lost };
+        let now = clock::unix_time().as_secs();
+        let mut locked = self.client.lock();
+        let mut recorder = core.records.recorder();
+        let Some(ended) = locked.session().disconnect(self.epoch, goodbye, now, &mut recorder) else {
+            return true;
+        };
+        let mut filters = Vec::new();
+        if ended.over {
+            filters.extend(locked.session().subscriptions().map(|(filter, _)| Arc::clone(filter)));
+            locked.session().end(&mut recorder);
+        }
+        locked.count_queue(core);
+        drop(locked);
+        if let Some(will) = ended.will {
+            worker::with(|worker| {
+                wills::publish(core, &*self.principal, &will, &mut worker.routing);
+                worker.routing.finish(None, &core.metrics);
+            });
+        }
+        if ended.over {
+            core.forget_client(&self.client, &filters);
+        }
+        !ended.over
+    }
+}

@@ -1,0 +1,253 @@
+//! What the client's packets do. Acknowledgements gather in the worker and go to the own outbox together, once per batch, with the
+//! mark for which they have to wait.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Connection;
+use super::end::End;
+use crate::codec::{self, DecodeError, Decoded, Delivery, PINGRESP, Packet, PacketType, Publish};
+use crate::hooks::Mark;
+use crate::router::{Accepted, Outgoing, Routing, accept};
+use crate::session::{Ack, Incoming, Log, Origin, PacketId, Session, WrongAck};
+use crate::transport::Transport;
+
+/// Packets in one batch, at most.
+const PACKETS: usize = 1024;
+/// Deliveries after which a batch ends.
+const DELIVERIES: usize = 10_000;
+
+/// How far a batch was handled.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Bytes of whole packets.
+    pub(super) decoded: usize,
+    /// The length of the packet that begins behind them, as far as it is known.
+    pub(super) needed: usize,
+    /// There may be more whole packets: the batch was cut for others' sake.
+    pub(super) more: bool,
+}
+
+/// Acknowledgements of one batch, on their way to the own outbox.
+#[derive(Debug, Default)]
+pub(crate) struct Acks {
+    bytes: Vec<u8>,
+    packets: u64,
+    mark: Mark,
+    /// The client acknowledged something: the session may let go of more.
+    window: bool,
+}
+
+impl Acks {
+    pub(super) fn packet(&mut self, packet: &[u8], mark: Mark) {
+        self.bytes.extend_from_slice(packet);
+        self.packets += 1;
+        self.mark = self.mark.max(mark);
+    }
+}
+
+impl<T: Transport> Connection<T> {
+    /// Decodes and handles whole packets. `owner` is the buffer that `bytes` are all of, if payloads may be shared with it.
+    pub(super) fn handle_bytes(
+        &mut self,
+        bytes: &[u8],
+        owner: Option<&Bytes>,
+        routing: &mut Routing,
+    ) -> Result<Batch, End> {
+        let mut batch = Batch::default();
+        let max = self.core.limits().packet_bytes;
+        let mut packets = 0;
+        loop {
+            let rest = &bytes[batch.decoded..];
+            match codec::decode(rest, self.version, max).map_err(protocol)? {
+                Decoded::NeedMore { at_least } => {
+                    batch.needed = at_least;
+                    break;
+                }
+                Decoded::Packet { packet, len } => {
+                    packets += 1;
+                    batch.decoded += len;
+                    self.handle(packet, &rest[..len], owner, routing)?;
+                }
+            }
+            if packets == PACKETS || routing.deliveries >= DELIVERIES || self.must_wait(routing) {
+                batch.more = batch.decoded < bytes.len();
+                break;
+            }
+        }
+        routing.tally.packets_received += packets as u64;
+        self.acknowledge(routing);
+        Ok(batch)
+    }
+
+    /// Is there a subscriber that this publisher has to wait for, before messages to it are lost?
+    fn must_wait(&self, routing: &Routing) -> bool {
+        let waits =
+            |slower| !Arc::ptr_eq(slower, &self.client) && !self.core.limits().publisher_stall.is_zero();
+        routing.pressed.as_ref().is_some_and(waits)
+    }
+
+    /// Moves the batch's acknowledgements into the own outbox, and what the session lets go now.
+    fn acknowledge(&mut self, routing: &mut Routing) {
+        let acks = &mut routing.acks;
+        if acks.packets > 0 {
+            let mut outbox = self.client.outbox.lock();
+            outbox.control(&acks.bytes, acks.packets, &mut routing.dirty);
+            outbox.mark(acks.mark);
+            drop(outbox);
+            acks.bytes.clear();
+            acks.packets = 0;
+            acks.mark = Mark::default();
+        }
+        if std::mem::take(&mut acks.window) && self.client.has_queue() {
+            let mut recorder = self.core.records.recorder();
+            self.client.lock().transmit(routing, &mut recorder, &self.core);
+        }
+    }
+
+    fn handle(
+        &mut self,
+        packet: Packet<'_>,
+        frame: &[u8],
+        owner: Option<&Bytes>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
+        match packet {
+            Packet::Publish(publish) => return self.publish(&publish, frame, owner, routing),
+            Packet::Puback(id) => self.flow_ended(routing, |session, log| session.handle_puback(id, log))?,
+            Packet::Pubcomp(id) => {
+                self.flow_ended(routing, |session, log| session.handle_pubcomp(id, log))?;
+            }
+            Packet::Pubrec(id) => self.received(id, routing)?,
+            Packet::Pubrel(id) => self.released(id, routing),
+            Packet::Subscribe(subscribe) => self.subscribe(&subscribe, routing),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, routing),
+            Packet::Pingreq => routing.acks.packet(&PINGRESP, Mark::default()),
+            Packet::Disconnect => return Err(End::Disconnect),
+            Packet::Connect(_) => return Err(protocol(DecodeError::SecondConnect)),
+            Packet::Connack(_) => return Err(unexpected(PacketType::Connack)),
+            Packet::Suback(_) => return Err(unexpected(PacketType::Suback)),
+            Packet::Unsuback(_) => return Err(unexpected(PacketType::Unsuback)),
+            Packet::Pingresp => return Err(unexpected(PacketType::Pingresp)),
+        }
+        Ok(())
+    }
+
+    fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        frame: &[u8],
+        owner: Option<&Bytes>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
+        routing.tally.publish_received += 1;
+        routing.tally.publish_bytes_received += publish.payload.len() as u64;
+        let shared = owner.map(|owner| owner.slice_ref(publish.payload));
+        let mut message = Outgoing::new(publish.topic, publish.payload, publish.delivery.qos());
+        message.shared = shared.as_ref();
+        match publish.delivery {
+            Delivery::AtMostOnce => {
+                // Without RETAIN the frame can leave as it came.
+                message.frame = (!publish.retain).then_some(frame);
+                self.accept(&message, publish.retain, routing)?;
+            }
+            Delivery::AtLeastOnce { id, .. } => {
+                let mark = self.accept(&message, publish.retain, routing)?;
+                routing.acks.packet(&codec::puback(id), mark);
+            }
+            Delivery::ExactlyOnce { id, dup } => {
+                self.publish_exactly_once(id, dup, publish.retain, message, routing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A QoS 2 message is routed when it comes, unless it came before [MQTT-4.3.3-2].
+    fn publish_exactly_once(
+        &mut self,
+        id: PacketId,
+        dup: bool,
+        retain: bool,
+        message: Outgoing<'_>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
+        let (incoming, origin) = {
+            let mut locked = self.client.lock();
+            let session = locked.session();
+            let origin = session.is_persistent().then(|| Origin { sid: session.sid(), packet_id: id });
+            (session.check_incoming(id, dup), origin)
+        };
+        let mut message = Outgoing { origin, ..message };
+        match &incoming {
+            Incoming::New => {}
+            Incoming::Unfinished(served) => message.served = served,
+            Incoming::Duplicate => {
+                routing.acks.packet(&codec::pubrec(id), Mark::default());
+                return Ok(());
+            }
+            Incoming::TooMany => {
+                return Err(End::Protocol("too many QoS 2 messages without PUBREL".into()));
+            }
+        }
+        let mark = self.accept(&message, retain, routing)?;
+        let mut recorder = self.core.records.recorder();
+        self.client.lock().session().note_incoming(id, &mut recorder);
+        routing.acks.packet(&codec::pubrec(id), mark.max(recorder.mark()));
+        Ok(())
+    }
+
+    fn accept(&self, message: &Outgoing<'_>, retain: bool, routing: &mut Routing) -> Result<Mark, End> {
+        match accept(&self.core, &*self.principal, message, retain, routing) {
+            Accepted::Routed(mark) => Ok(mark),
+            Accepted::Dropped(reason) => {
+                tracing::debug!(client = &*self.client.id, topic = message.topic, ?reason, "publish dropped");
+                Ok(Mark::default())
+            }
+            Accepted::Unavailable => Err(End::Unavailable),
+        }
+    }
+
+    /// PUBACK and PUBCOMP end a flow: there is room in the window.
+    fn flow_ended(
+        &self,
+        routing: &mut Routing,
+        handle: impl FnOnce(&mut Session, &mut dyn Log) -> Result<Ack, WrongAck>,
+    ) -> Result<(), End> {
+        let mut recorder = self.core.records.recorder_with(routing.take_record());
+        let handled = handle(self.client.lock().session(), &mut recorder);
+        routing.give_record(recorder.finish().0);
+        routing.acks.window = true;
+        handled.map(drop).map_err(wrong)
+    }
+
+    fn received(&self, id: PacketId, routing: &mut Routing) -> Result<(), End> {
+        let mut recorder = self.core.records.recorder_with(routing.take_record());
+        let handled = self.client.lock().session().handle_pubrec(id, &mut recorder);
+        let (buffer, mark) = recorder.finish();
+        routing.give_record(buffer);
+        handled.map_err(wrong)?;
+        routing.acks.packet(&codec::pubrel(id), mark);
+        Ok(())
+    }
+
+    fn released(&self, id: PacketId, routing: &mut Routing) {
+        let mut recorder = self.core.records.recorder_with(routing.take_record());
+        self.client.lock().session().handle_pubrel(id, &mut recorder);
+        let (buffer, mark) = recorder.finish();
+        routing.give_record(buffer);
+        routing.acks.packet(&codec::pubcomp(id), mark);
+    }
+}
+
+fn protocol(error: DecodeError) -> End {
+    End::Protocol(error.to_string())
+}
+
+fn unexpected(packet: PacketType) -> End {
+    protocol(DecodeError::Unexpected(packet))
+}
+
+fn wrong(wrong: WrongAck) -> End {
+    End::Protocol(wrong.to_string())
+}

@@ -1,0 +1,176 @@
+//! Every limit of the broker with its default, and the budgets that many connections share.
+//!
+//! All of them may be changed while the broker runs ([`Broker::set_limits`](crate::Broker::set_limits)). A limit of one connection or
+//! session holds for connections made after the change; a limit over all holds at once.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+pub use crate::session::DropPolicy;
+use crate::session::SessionLimits;
+
+/// Every limit. What happens when one is reached stands with each; all of it is counted in
+/// [`Metrics`](crate::metrics::Metrics).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time; one more is closed as soon as it is accepted. Default 100 000.
+    pub connections: usize,
+    /// Connections that have not yet sent a whole CONNECT or whose login is being checked; while there are so many, no
+    /// more are accepted (they wait in the system's backlog). Default 1 024.
+    pub pending_handshakes: usize,
+    /// From accept to a whole CONNECT; then the connection is closed. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Bytes of one packet; a longer one closes the connection as soon as its fixed header has arrived. Default 16 MiB.
+    pub packet_bytes: usize,
+    /// Bytes over all connections for packets of which only a part has arrived and which are larger than a read buffer (64 KiB).
+    /// While they are in use, a further connection that begins such a packet is not read from; after
+    /// [`Limits::write_stall`] without room it is closed. Default 256 MiB.
+    pub unfinished_bytes: usize,
+    /// Bytes of a topic name or filter; a longer one in a PUBLISH is dropped, in a SUBSCRIBE refused. Default 65 535,
+    /// which is what the standard can express.
+    pub topic_bytes: usize,
+    /// Levels of a topic name or filter; as for bytes. Default 200.
+    pub topic_levels: usize,
+    /// Subscriptions of one client; one more is refused (SUBACK 0x80). Default 20 000.
+    pub subscriptions: usize,
+    /// Messages of QoS 1 and 2 under way to one client without its acknowledgement; the next ones wait in the
+    /// session's queue. Default 20.
+    pub inflight: u16,
+    /// Messages waiting in one session's queue; at the limit see [`Limits::queue_drop`]. Default 10 000: a night of a sensor that
+    /// speaks every few seconds.
+    pub queue_messages: usize,
+    /// Bytes waiting in one session's queue (topics and payloads); as for messages. Default 64 MiB.
+    pub queue_bytes: usize,
+    /// Bytes waiting in the queues of all sessions; at the limit what arrives is dropped. Default 1 GiB.
+    pub queues_bytes: usize,
+    /// What a full queue drops. Default: the newest.
+    pub queue_drop: DropPolicy,
+    /// Bytes on their way to one client. Beyond them QoS 0 is dropped, QoS 1 and 2 go to the session's queue, and the client
+    /// is not read from until it has read. A single message always fits into an empty outbox. Default 1 MiB.
+    pub outbox_bytes: usize,
+    /// Messages on their way to one client; as for bytes. Default 20 000.
+    pub outbox_messages: usize,
+    /// Bytes on their way over all clients, apart from the first 4 KiB of each; as for bytes. Default 512 MiB.
+    pub outboxes_bytes: usize,
+    /// How long a publisher waits for a subscriber whose outbox or queue is nearly full, before messages are dropped. A subscriber
+    /// that does not use it to catch up gets no second chance until it has. 0: never waits. Default 50 ms.
+    pub publisher_stall: Duration,
+    /// A client that does not read at all while data waits for it is closed after this. Default 60 s.
+    pub write_stall: Duration,
+    /// Sessions, with and without a connection; one more is refused (CONNACK 3). Default 200 000.
+    pub sessions: usize,
+    /// A persistent session without a connection is forgotten after this; 0 keeps it for ever. Default 30 days.
+    pub session_expiry: Duration,
+    /// After a restart: how long the will of a client that was connected waits for the client's return. 0 publishes at once.
+    /// Default 30 s.
+    pub will_grace: Duration,
+    /// Topics whose subscribers each worker thread remembers. 0 remembers none. Default 4 096.
+    pub match_cache: usize,
+    /// How often `$SYS/broker/...` is renewed; 0 turns it off. Default 10 s.
+    pub sys_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 100_000,
+            pending_handshakes: 1024,
+            connect_timeout: Duration::from_secs(10),
+            packet_bytes: 16 << 20,
+            unfinished_bytes: 256 << 20,
+            topic_bytes: 65_535,
+            topic_levels: 200,
+            subscriptions: 20_000,
+            inflight: 20,
+            queue_messages: 10_000,
+            queue_bytes: 64 << 20,
+            queues_bytes: 1 << 30,
+            queue_drop: DropPolicy::Newest,
+            outbox_bytes: 1 << 20,
+            outbox_messages: 20_000,
+            outboxes_bytes: 512 << 20,
+            publisher_stall: Duration::from_millis(50),
+            write_stall: Duration::from_secs(60),
+            sessions: 200_000,
+            session_expiry: Duration::from_secs(30 * 24 * 3600),
+            will_grace: Duration::from_secs(30),
+            match_cache: 4096,
+            sys_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Limits {
+    /// Those of one session.
+    pub(crate) fn of_session(&self) -> SessionLimits {
+        SessionLimits {
+            inflight: self.inflight,
+            queue_messages: self.queue_messages,
+            queue_bytes: self.queue_bytes,
+            queue_drop: self.queue_drop,
+            subscriptions: self.subscriptions,
+            ..SessionLimits::default()
+        }
+    }
+}
+
+/// A number of bytes that many share.
+#[derive(Debug, Default)]
+pub struct Budget {
+    used: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit: AtomicUsize::new(limit) }
+    }
+
+    /// Takes `bytes`, if they are there.
+    #[must_use]
+    pub fn take(&self, bytes: usize) -> bool {
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = used.saturating_add(bytes) <= self.limit.load(Ordering::Relaxed);
+        if !fits {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Changes the limit. What is in use stays in use.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// The bytes in use.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_gives_no_more_than_it_has_and_takes_back() {
+        let budget = Budget::new(10);
+        assert!(budget.take(6));
+        assert!(!budget.take(5));
+        assert!(budget.take(4));
+        budget.give_back(6);
+        assert_eq!(budget.used(), 4);
+        budget.set_limit(4);
+        assert!(!budget.take(1));
+    }
+}

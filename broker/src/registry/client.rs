@@ -1,0 +1,209 @@
+//! One client: its session behind a mutex, its outbox, who it is logged in as. Messages of QoS 1 and 2 reach it here.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Chair;
+use crate::broker::Core;
+use crate::hooks::Principal;
+use crate::message::{Message, QoS};
+use crate::metrics::Number;
+use crate::outbox::Outbox;
+use crate::records::Recorder;
+use crate::router::{Frames, Outgoing, Routing};
+use crate::session::{Delivery, Room, Session, Transmit};
+use crate::trie::SubscriberId;
+
+/// See the module. It is shared by the registry, the tree, and the match caches; when the client is gone only its empty shell may
+/// stay in caches.
+pub(crate) struct Client {
+    pub(crate) id: Arc<str>,
+    pub(crate) subscriber: SubscriberId,
+    pub(crate) outbox: Outbox,
+    pub(super) chair: Chair,
+    state: Mutex<State>,
+    /// Whether the user's rights must be asked at each delivery.
+    restricted: AtomicBool,
+    /// Whether the session holds something back. Changed under its lock.
+    has_queue: AtomicBool,
+}
+
+struct State {
+    session: Session,
+    principal: Arc<dyn Principal>,
+    /// What of the session's queue is in the metrics.
+    counted: Queue,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Queue {
+    messages: usize,
+    bytes: usize,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(
+        subscriber: SubscriberId,
+        session: Session,
+        principal: Arc<dyn Principal>,
+        outbox: Outbox,
+    ) -> Self {
+        let restricted = AtomicBool::new(principal.rights().is_some());
+        Self {
+            id: Arc::clone(session.client_id()),
+            subscriber,
+            outbox,
+            chair: Chair::default(),
+            state: Mutex::new(State { session, principal, counted: Queue::default() }),
+            restricted,
+            has_queue: AtomicBool::new(false),
+        }
+    }
+
+    /// Does the session hold messages back which may leave when there is room?
+    pub(crate) fn has_queue(&self) -> bool {
+        self.has_queue.load(Ordering::Acquire)
+    }
+
+    /// Locks the session. Do not lock the registry, the tree or another session meanwhile.
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked { state: self.state.lock(), client: self }
+    }
+
+    /// Is the user allowed to get messages on `topic`?
+    pub(crate) fn may_receive(&self, topic: &str) -> bool {
+        if !self.restricted.load(Ordering::Relaxed) {
+            return true;
+        }
+        let principal = Arc::clone(&self.state.lock().principal);
+        principal.rights().is_none_or(|rights| rights.receive(topic))
+    }
+
+    /// Gives a message of QoS 1 or 2 to the session: from there it goes to the outbox at once, or waits in the queue.
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        message: &Arc<Message>,
+        qos: QoS,
+        frames: &mut Frames<'_>,
+        routing: &mut Routing,
+        recorder: &mut Recorder<'_>,
+        core: &Core,
+    ) {
+        let mut locked = self.lock();
+        if frames.served().contains(&locked.session().sid()) {
+            return;
+        }
+        let mut outbox = self.outbox.lock();
+        let room = Room { outbox: outbox.has_room(message.size()), queues: core.queues_have_room() };
+        match locked.session().deliver(message, qos, room, recorder) {
+            Delivery::Send { packet_id } => {
+                outbox.put(&frames.with_id(qos, packet_id, false), &mut routing.dirty);
+                outbox.mark(recorder.mark());
+            }
+            Delivery::Queued { displaced } => {
+                routing.tally.dropped_queue += displaced as u64;
+                locked.count_queue(core);
+                outbox.press_queue(locked.is_queue_nearly_full(core));
+            }
+            Delivery::Dropped(_) => routing.tally.dropped_queue += 1,
+        }
+        if routing.pressed.is_none() && outbox.presses() {
+            routing.pressed = Some(Arc::clone(self));
+        }
+    }
+
+    /// It lost a race and is known to nobody.
+    pub(super) fn abandon(self: &Arc<Self>, core: &Core) {
+        core.router.leave(self);
+        core.metrics.sessions.sub(1);
+    }
+}
+
+/// A client whose session is locked.
+pub(crate) struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    client: &'a Client,
+}
+
+impl Locked<'_> {
+    /// The session.
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.state.session
+    }
+
+    /// As whom the client is, or was last, logged in.
+    pub(crate) fn principal(&self) -> Arc<dyn Principal> {
+        Arc::clone(&self.state.principal)
+    }
+
+    /// The client has logged in anew.
+    pub(crate) fn log_in(&mut self, principal: Arc<dyn Principal>) {
+        self.client.restricted.store(principal.rights().is_some(), Ordering::Relaxed);
+        self.state.principal = principal;
+    }
+
+    /// Brings the metrics up to the queue as it is now.
+    pub(crate) fn count_queue(&mut self, core: &Core) {
+        let State { session, counted, .. } = &mut *self.state;
+        let now = Queue { messages: session.queued_messages(), bytes: session.queued_bytes() };
+        let before = std::mem::replace(counted, now);
+        self.client.has_queue.store(now.messages > 0, Ordering::Release);
+        if now.messages != before.messages {
+            change(&core.metrics.queued_messages, before.messages, now.messages);
+            change(&core.metrics.queued_bytes, before.bytes, now.bytes);
+        }
+    }
+
+    /// Moves what may leave now into the outbox: as much as the window and the outbox take.
+    pub(crate) fn transmit(&mut self, routing: &mut Routing, recorder: &mut Recorder<'_>, core: &Core) {
+        if !self.state.session.can_transmit() {
+            return;
+        }
+        let client = self.client;
+        let mut outbox = client.outbox.lock();
+        while outbox.has_room(0) {
+            let Some(transmit) = self.state.session.poll_transmit(recorder) else { break };
+            match transmit {
+                Transmit::Publish { packet_id, qos, dup, message } => {
+                    let outgoing = Outgoing::of(&message);
+                    let mut frames = Frames::new(&outgoing, routing.take_heads());
+                    outbox.put(&frames.with_id(qos, packet_id, dup), &mut routing.dirty);
+                    routing.give_heads(frames.into_heads());
+                }
+                Transmit::Pubrel { packet_id } => {
+                    let mut packet = [0x62, 2, 0, 0];
+                    packet[2..].copy_from_slice(&packet_id.get().to_be_bytes());
+                    outbox.control(&packet, 1, &mut routing.dirty);
+                }
+            }
+        }
+        outbox.mark(recorder.mark());
+        outbox.press_queue(self.is_queue_nearly_full(core));
+        drop(outbox);
+        self.count_queue(core);
+    }
+
+    /// Is the queue so full that a publisher should wait for this subscriber?
+    fn is_queue_nearly_full(&self, core: &Core) -> bool {
+        let limits = core.limits();
+        let Queue { messages, bytes } = self.state.counted;
+        messages > limits.queue_messages / 2 || bytes > limits.queue_bytes / 2
+    }
+}
+
+fn change(gauge: &Number, before: usize, now: usize) {
+    if now > before {
+        gauge.add((now - before) as u64);
+    } else {
+        gauge.sub((before - now) as u64);
+    }
+}

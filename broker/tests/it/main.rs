@@ -1,0 +1,17 @@
+//! The broker as its clients see it: over in-memory streams, with a raw client that has a codec of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests read the clock, spawn, and fail by panic"
+)]
+
+mod client;
+mod connect;
+mod delivery;
+mod limits;
+mod restart;
+mod retained;
+mod server;
+mod sessions;
+mod wills;
