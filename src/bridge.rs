@@ -1,0 +1,5 @@
+//! MQTT and the store joined: a retained topic is an entry.
+
+mod json;
+mod payload;
+mod topic;
