@@ -1,5 +1,80 @@
 //! MQTT and the store joined: a retained topic is an entry.
+//!
+//! It owns what a broker asks of its embedder: a retained PUBLISH becomes a write through the publisher's view, a replay a
+//! cursor, session state a stream of local records in the store's journal. In the other direction it turns every change
+//! of an entry that did not come from a PUBLISH of this broker into a message.
 
+mod feed;
 mod json;
+mod log;
 mod payload;
+mod principal;
+mod replay;
 mod topic;
+
+use std::sync::{Arc, OnceLock};
+
+use distkv_broker::Broker;
+use distkv_broker::hooks::{BoxFuture, Hooks, Login, LoginRefused, Principal};
+use distkv_store::feed::ObserverId;
+use distkv_store::path::{Path, PathError};
+use distkv_store::store::Store;
+use distkv_store::view::Who;
+
+use principal::User;
+use topic::Mapping;
+
+/// A store as the broker sees it. Clones are one bridge.
+#[derive(Clone)]
+pub struct Bridge {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    mapping: Mapping,
+    /// The broker's place in the store's feed, once it has one.
+    observer: OnceLock<ObserverId>,
+}
+
+impl Bridge {
+    /// Topics live below `mount`, whose elements are strings; the root is the default.
+    pub fn new(store: Store, mount: Path) -> Result<Self, PathError> {
+        let shared = Shared { store, mapping: Mapping::new(mount)?, observer: OnceLock::new() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Connects the store's feed to the broker, and the broker's sessions to the store's snapshots. Call it once, before
+    /// the broker listens: until then no retained message is taken.
+    pub fn attach(&self, broker: &Broker) {
+        let Shared { store, mapping, observer } = &*self.shared;
+        observer.get_or_init(|| {
+            let broker = broker.clone();
+            store.on_checkpoint(Box::new({
+                let broker = broker.clone();
+                move |append| broker.checkpoint(append)
+            }));
+            store.observe(Arc::new(feed::Messages::new(mapping.clone(), broker)))
+        });
+    }
+
+    /// There are no users yet, and so no rights: everybody is anonymous. A name that nobody has checked is not kept.
+    fn anonymous(&self) -> Arc<dyn Principal> {
+        let view = self.shared.store.view(Who::user(None));
+        Arc::new(User::new(Arc::clone(&self.shared), view))
+    }
+}
+
+impl Hooks for Bridge {
+    fn authenticate<'a>(&'a self, _: Login<'a>) -> BoxFuture<'a, Result<Arc<dyn Principal>, LoginRefused>> {
+        Box::pin(std::future::ready(Ok(self.anonymous())))
+    }
+
+    fn restored(&self, _client_id: &str, _user: Option<&str>) -> Arc<dyn Principal> {
+        self.anonymous()
+    }
+
+    fn retained_count(&self) -> u64 {
+        self.shared.store.stats().values
+    }
+}

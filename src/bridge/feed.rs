@@ -1,0 +1,34 @@
+//! From the store's feed to MQTT: a change that no PUBLISH of this broker has made becomes a message, with RETAIN 0 to those who
+//! are subscribed already; a deletion becomes an empty one.
+
+use bytes::Bytes;
+use distkv_broker::Broker;
+use distkv_broker::message::{Message, QoS};
+use distkv_store::feed::{Change, Observer};
+
+use super::payload;
+use super::topic::Mapping;
+
+/// The broker's ear at the feed.
+pub(super) struct Messages {
+    mapping: Mapping,
+    broker: Broker,
+}
+
+impl Messages {
+    pub(super) fn new(mapping: Mapping, broker: Broker) -> Self {
+        Self { mapping, broker }
+    }
+}
+
+impl Observer for Messages {
+    fn changed(&self, change: &Change<'_>) {
+        let mut topic = String::new();
+        if !self.mapping.topic(change.path, &mut topic) {
+            return;
+        }
+        let payload = change.entry.value.as_ref().map_or_else(Bytes::new, payload::from_value);
+        let qos = change.entry.meta.qos().and_then(QoS::from_u8).unwrap_or(QoS::AtLeastOnce);
+        self.broker.publish(&Message { topic: topic.into(), payload, qos, retain: false });
+    }
+}
