@@ -46,15 +46,12 @@ impl Bridge {
 
     /// Connects the store's feed to the broker, and the broker's sessions to the store's snapshots. Call it once, before
     /// the broker listens: until then no retained message is taken.
-    pub fn attach(&self, broker: &Broker) {
+    pub fn attach(&self, broker: &Arc<Broker>) {
         let Shared { store, mapping, observer } = &*self.shared;
         observer.get_or_init(|| {
-            let broker = broker.clone();
-            store.on_checkpoint(Box::new({
-                let broker = broker.clone();
-                move |append| broker.checkpoint(append)
-            }));
-            store.observe(Arc::new(feed::Messages::new(mapping.clone(), broker)))
+            let sessions = Arc::clone(broker);
+            store.on_checkpoint(Box::new(move |_| sessions.checkpoint()));
+            store.observe(Arc::new(feed::Messages::new(mapping.clone(), Arc::clone(broker))))
         });
     }
 
@@ -75,6 +72,6 @@ impl Hooks for Bridge {
     }
 
     fn retained_count(&self) -> u64 {
-        self.shared.store.stats().values
+        self.shared.store.stats().counts.values
     }
 }

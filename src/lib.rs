@@ -1,8 +1,8 @@
 //! The parts of the program `distkv`: an MQTT broker (`distkv-broker`) on a versioned store (`distkv-store`), with
 //! what joins them and the faces around them. ARCHITECTURE.md has the map.
 
-pub mod bridge;
 pub mod bench;
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod http;

@@ -1,6 +1,8 @@
 //! From the store's feed to MQTT: a change that no PUBLISH of this broker has made becomes a message, with RETAIN 0 to those who
 //! are subscribed already; a deletion becomes an empty one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use distkv_broker::Broker;
 use distkv_broker::message::{Message, QoS};
@@ -12,11 +14,11 @@ use super::topic::Mapping;
 /// The broker's ear at the feed.
 pub(super) struct Messages {
     mapping: Mapping,
-    broker: Broker,
+    broker: Arc<Broker>,
 }
 
 impl Messages {
-    pub(super) fn new(mapping: Mapping, broker: Broker) -> Self {
+    pub(super) fn new(mapping: Mapping, broker: Arc<Broker>) -> Self {
         Self { mapping, broker }
     }
 }
