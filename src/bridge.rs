@@ -5,7 +5,7 @@
 //! of an entry that did not come from a PUBLISH of this broker into a message.
 
 mod feed;
-mod json;
+pub(crate) mod json;
 mod log;
 mod payload;
 mod principal;

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use distkv_store::value::{Token, Tokens, Value};
 
 /// The JSON text of a value.
-pub(super) fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     let mut out = String::with_capacity(value.as_bytes().len() + value.as_bytes().len() / 4);
     write_value(&mut value.tokens(), &mut out);
     out
@@ -18,12 +18,11 @@ pub(super) fn text(value: &Value) -> String {
 fn write_value(tokens: &mut Tokens<'_>, out: &mut String) {
     // Writing to a String cannot fail: the results are dropped.
     let _ = match tokens.next() {
-        None | Some(Token::Nil) => out.write_str("null"),
+        Some(Token::Float(number)) if number.is_finite() => write!(out, "{number:?}"),
+        None | Some(Token::Nil | Token::Float(_)) => out.write_str("null"),
         Some(Token::Bool(flag)) => write!(out, "{flag}"),
         Some(Token::Int(number)) => write!(out, "{number}"),
         Some(Token::UInt(number)) => write!(out, "{number}"),
-        Some(Token::Float(number)) if number.is_finite() => write!(out, "{number:?}"),
-        Some(Token::Float(_)) => out.write_str("null"),
         Some(Token::Str(text)) => quote(text, out),
         Some(Token::Bin(bytes) | Token::Ext(_, bytes)) => hex(bytes, out),
         Some(Token::Array(len)) => list(tokens, len, out),
@@ -51,9 +50,9 @@ fn map(tokens: &mut Tokens<'_>, len: u32, out: &mut String) -> std::fmt::Result 
         let mut key = String::new();
         write_value(tokens, &mut key);
         if key.starts_with('"') {
-            out.push_str(&key)
+            out.push_str(&key);
         } else {
-            quote(&key, out)?
+            quote(&key, out)?;
         }
         out.push(':');
         write_value(tokens, out);
