@@ -267,11 +267,7 @@ impl<T: Transport> Connection<T> {
         let Some(ended) = locked.session().disconnect(self.epoch, goodbye, now, &mut recorder) else {
             return true;
         };
-        let mut filters = Vec::new();
-        if ended.over {
-            filters.extend(locked.session().subscriptions().map(|(filter, _)| Arc::clone(filter)));
-            locked.session().end(&mut recorder);
-        }
+        let filters = ended.over.then(|| locked.end(&mut recorder, core));
         locked.count_queue(core);
         drop(locked);
         if let Some(will) = ended.will {
@@ -280,8 +276,8 @@ impl<T: Transport> Connection<T> {
                 worker.routing.finish(None, &core.metrics);
             });
         }
-        if ended.over {
-            core.forget_client(&self.client, &filters);
+        if let Some(filters) = &filters {
+            core.forget_client(&self.client, filters);
         }
         !ended.over
     }

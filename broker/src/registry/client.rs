@@ -36,6 +36,8 @@ struct State {
     principal: Arc<dyn Principal>,
     /// What of the session's queue is in the metrics.
     counted: Queue,
+    /// The session is over. Publishers that looked its client up before must not fill it again.
+    over: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl Client {
             subscriber,
             outbox,
             chair: Chair::default(),
-            state: Mutex::new(State { session, principal, counted: Queue::default() }),
+            state: Mutex::new(State { session, principal, counted: Queue::default(), over: false }),
             restricted,
             has_queue: AtomicBool::new(false),
         }
@@ -99,7 +101,7 @@ impl Client {
         core: &Core,
     ) {
         let mut locked = self.lock();
-        if frames.served().contains(&locked.session().sid()) {
+        if locked.state.over || frames.served().contains(&locked.session().sid()) {
             return;
         }
         let mut outbox = self.outbox.lock();
@@ -149,6 +151,16 @@ impl Locked<'_> {
     pub(crate) fn log_in(&mut self, principal: Arc<dyn Principal>) {
         self.client.restricted.store(principal.rights().is_some(), Ordering::Relaxed);
         self.state.principal = principal;
+    }
+
+    /// Ends the session for good. Answers the filters that it leaves in the tree.
+    pub(crate) fn end(&mut self, recorder: &mut Recorder<'_>, core: &Core) -> Vec<Arc<str>> {
+        let session = &mut self.state.session;
+        let filters = session.subscriptions().map(|(filter, _)| Arc::clone(filter)).collect();
+        session.end(recorder);
+        self.state.over = true;
+        self.count_queue(core);
+        filters
     }
 
     /// Brings the metrics up to the queue as it is now.

@@ -42,12 +42,7 @@ fn forget_if_old(core: &Core, client: &Arc<Client>, now: u64) {
     let Some(seat) = Registry::sit_if_free(client) else { return };
     let over = is_old();
     if over {
-        let mut locked = client.lock();
-        let filters: Vec<_> =
-            locked.session().subscriptions().map(|(filter, _)| Arc::clone(filter)).collect();
-        locked.session().end(&mut core.records.recorder());
-        locked.count_queue(core);
-        drop(locked);
+        let filters = client.lock().end(&mut core.records.recorder(), core);
         core.forget_client(client, &filters);
         core.metrics.sessions_expired.add(1);
         tracing::info!(client = &*client.id, "session expired");

@@ -10,6 +10,7 @@ mod client;
 mod connect;
 mod delivery;
 mod limits;
+mod model;
 mod restart;
 mod retained;
 mod server;
