@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use distkv_store::journal::Reader;
 use distkv_store::meta::Meta;
 use distkv_store::path::{Element, Path, PathRef, Pattern};
 use distkv_store::store::{
-    Carrier, Change, Durability, JournalFailed, Observer, OpenError, Options, Store, WatchEvent, inspect_dir,
+    Carrier, Change, Durability, JournalFailed, Observer, OpenError, Options, Store, WatchEvent, inspect,
+    inspect_dir,
 };
 use distkv_store::ticks::NodeName;
 use distkv_store::tree::{Entry, Progress};
@@ -299,6 +301,11 @@ fn a_closed_store_takes_no_writes_and_starts_from_its_snapshot() {
     let view = store.view(Who::system());
     set(&view, "a", "1");
     let mut watch = view.watch(everything(), WatchOptions::default());
+    // Meanwhile it can be looked at from outside.
+    store.sync().unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
+    assert_eq!(reader.in_use().unwrap().pid, Some(std::process::id()));
+    assert_eq!(inspect(&reader, &mut |_| {}).unwrap().recovery.counts().values, 1);
     store.close().unwrap();
     assert_eq!(told(&mut watch).last().unwrap(), "end");
     let late = view.set(path("a").as_path(), Value::nil(), Meta::default(), None);
@@ -310,6 +317,32 @@ fn a_closed_store_takes_no_writes_and_starts_from_its_snapshot() {
     assert!(!report.fresh);
     assert_eq!(report.entries, 1);
     assert!(report.recovery.snapshot_records.is_some());
+}
+
+/// A directory as version 0.1 of the store has left it after a crash: a snapshot, a segment with a change and a tombstone, records of
+/// an embedder.
+#[test]
+fn a_directory_of_format_1_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/format-1");
+    for file in std::fs::read_dir(sample).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+    }
+    let mut local = Vec::new();
+    let options = options(Durability::Interval);
+    let (store, report) =
+        Store::open(dir.path(), options, &mut |record| local.push(record.to_vec())).unwrap();
+    assert!(report.recovery.cut.is_none());
+    assert_eq!(report.recovery.snapshot_records.unwrap(), 6);
+    assert_eq!(local, [b"whole session".as_slice(), b"change"]);
+    let found = read_all(&store.view(Who::system()), everything());
+    let pairs = [("a", "changed"), ("b.c", "with meta"), ("d:12", "kept")];
+    assert_eq!(found, pairs.map(|(path, value)| (path.to_owned(), value.to_owned())));
+    let entry = store.view(Who::system()).get(path("b.c").as_path()).unwrap();
+    assert_eq!((entry.meta.qos(), entry.meta.expiry()), (Some(1), Some(1 << 50)));
+    assert_eq!(entry.meta.user().map(|user| &**user), Some("ann"));
+    assert_eq!(store.stats().counts.tombstones, 2);
 }
 
 #[test]
