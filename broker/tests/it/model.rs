@@ -71,7 +71,6 @@ impl World {
         let id = *self.dice.pick(&IDS);
         let connected = self.peers.contains_key(id);
         match self.dice.roll(20) {
-            0..=2 => self.connect(id).await,
             3..=5 if connected => self.subscribe(id).await,
             6 if connected => self.unsubscribe(id).await,
             7..=13 if connected => self.publish(id).await,
