@@ -55,6 +55,18 @@ impl<T: Transport> Connection<T> {
         owner: Option<&Bytes>,
         routing: &mut Routing,
     ) -> Result<Batch, End> {
+        let handled = self.handle_packets(bytes, owner, routing);
+        // Also at an end in the middle of a batch: what is left in the worker would go to the next connection's client.
+        self.acknowledge(routing);
+        handled
+    }
+
+    fn handle_packets(
+        &mut self,
+        bytes: &[u8],
+        owner: Option<&Bytes>,
+        routing: &mut Routing,
+    ) -> Result<Batch, End> {
         let mut batch = Batch::default();
         let max = self.core.limits().packet_bytes;
         let mut packets = 0;
@@ -77,7 +89,6 @@ impl<T: Transport> Connection<T> {
             }
         }
         routing.tally.packets_received += packets as u64;
-        self.acknowledge(routing);
         Ok(batch)
     }
 

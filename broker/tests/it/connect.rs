@@ -266,3 +266,19 @@ async fn while_too_many_shake_hands_no_more_are_accepted() {
     drop(silent);
     server.until("the next is in", |metrics| metrics.connections.get() == 1).await;
 }
+
+#[tokio::test]
+async fn what_a_client_is_owed_when_it_goes_never_reaches_another_one() {
+    let server = Server::start();
+    let mut bystander = server.clean("bystander").await;
+    for farewell in [&DISCONNECT[..], &client::publish("#", b"", 0, false, false, 0)] {
+        let mut hasty = server.clean("hasty").await;
+        let mut all = client::publish("a", b"1", 1, false, false, 7);
+        all.extend(client::publish("a", b"2", 2, false, false, 8));
+        all.extend(farewell);
+        hasty.send(&all).await;
+        while hasty.next().await.is_some() {}
+        bystander.send(&PINGREQ).await;
+        bystander.expect(Got::Pingresp).await;
+    }
+}
