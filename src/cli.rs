@@ -4,7 +4,9 @@
 
 mod bench;
 mod completions;
+mod dump;
 mod mqtt;
+mod repair;
 mod server;
 
 use std::io::{self, Write as _};
@@ -25,6 +27,8 @@ enum Verb {
     Server(Box<server::Args>),
     Mqtt(mqtt::Args),
     Bench(Box<bench::Args>),
+    Dump(dump::Args),
+    Repair(repair::Args),
     Completions(completions::Args),
 }
 
@@ -33,9 +37,11 @@ pub fn main() -> ExitCode {
     crate::log::hook_panics();
     let cli = Cli::parse();
     let result = match cli.verb {
-        Verb::Server(args) => server::run(&args),
+        Verb::Server(args) => server::run(args),
         Verb::Mqtt(args) => Ok(mqtt::run(&args)),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Dump(args) => dump::run(&args),
+        Verb::Repair(args) => repair::run(&args),
         Verb::Completions(args) => completions::run(&args),
     };
     match result {

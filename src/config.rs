@@ -6,6 +6,7 @@
 
 mod check;
 mod error;
+mod limits;
 mod listen;
 mod load;
 mod reload;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Rule;
 pub use error::{ConfigError, Origin};
+pub use limits::{Limits, QueueDrop};
 pub use listen::{BadListen, Listen, ListenSet};
 pub use load::{Override, load};
 pub use reload::{Change, Changes};
@@ -38,6 +40,10 @@ pub struct Config {
     pub sync_interval: Period,
     /// The MQTT face.
     pub mqtt: Mqtt,
+    /// What clients may take.
+    pub limits: Limits,
+    /// How the store keeps its data.
+    pub store: Store,
     /// The HTTP face.
     pub http: Http,
     /// The native face.
@@ -70,6 +76,18 @@ pub struct Mqtt {
     pub allow_anonymous: bool,
     /// The path in the store below which topics live.
     pub root: String,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// How much space is reserved for each segment of the journal.
+    pub segment_bytes: Size,
+    /// A snapshot is taken when the journal has grown by so much, or by half of the last snapshot if that is more.
+    pub snapshot_bytes: Size,
+    /// The longest value.
+    pub value_bytes_max: Size,
 }
 
 /// `[http]`
@@ -134,6 +152,8 @@ impl Default for Config {
             durability: Durability::Interval,
             sync_interval: Period::millis(200),
             mqtt: Mqtt::default(),
+            limits: Limits::default(),
+            store: Store::default(),
             http: Http::default(),
             native: Native::default(),
             cluster: Cluster::default(),
@@ -145,6 +165,12 @@ impl Default for Config {
 impl Default for Mqtt {
     fn default() -> Self {
         Self { listen: ListenSet(vec![Listen::Loopback(1883)]), allow_anonymous: false, root: ":".to_owned() }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { segment_bytes: Size::mib(16), snapshot_bytes: Size::mib(16), value_bytes_max: Size::mib(64) }
     }
 }
 

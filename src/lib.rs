@@ -8,3 +8,4 @@ pub mod config;
 pub mod http;
 pub mod log;
 pub mod mqtt_client;
+pub mod server;

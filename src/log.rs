@@ -190,6 +190,14 @@ impl Visit for Line {
     }
 }
 
+/// The text with its control characters as escapes, so that it is one line and harmless on a terminal.
+pub(crate) fn escape_controls(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    // Writing to a string does not fail.
+    let _written = Escaped(&mut escaped).write_str(text);
+    escaped
+}
+
 /// Turns control characters into their escapes.
 struct Escaped<'a>(&'a mut String);
 

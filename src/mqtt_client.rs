@@ -7,7 +7,7 @@ pub mod format;
 pub mod publish;
 pub mod subscribe;
 
-mod calendar;
+pub(crate) mod calendar;
 mod clock;
 
 use std::future::Future;

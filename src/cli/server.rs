@@ -1,12 +1,12 @@
 //! `distkv server`: its flags, and how they become a configuration.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
 use crate::config::{Config, ConfigError, Durability, ListenSet, Override, load};
-use crate::log::Filter;
+use crate::log::{Filter, Logging};
+use crate::server;
 
 /// Run a node
 #[derive(Debug, clap::Args)]
@@ -104,12 +104,12 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let _config = args.configuration()?;
+pub(super) fn run(args: Box<Args>) -> anyhow::Result<ExitCode> {
+    let config = args.configuration()?;
     if args.check {
-        use std::io::Write as _;
-        writeln!(std::io::stdout(), "the configuration is fine").context("can't print")?;
+        writeln!(std::io::stdout(), "the configuration is fine")?;
         return Ok(ExitCode::SUCCESS);
     }
-    anyhow::bail!("the server is not there yet")
+    let logging = Logging::start(&config.log.level, config.log.format);
+    server::run(config, logging, Box::new(move || args.configuration()))
 }

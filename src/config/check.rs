@@ -1,5 +1,8 @@
 //! Rules over several keys, and values that can't work whatever else is set.
 
+use distkv_store::path::{Path, PathError};
+use distkv_store::ticks::{BadNodeName, NodeName};
+
 use super::{Config, Durability, Listen, Period};
 
 /// A rule that a configuration breaks.
@@ -11,6 +14,12 @@ pub enum Rule {
          write everything. If that is meant, set `mqtt.allow_anonymous = true`; else listen on localhost only"
     )]
     OpenToAll(Listen),
+    /// A node's name that can't be one.
+    #[error("`node`: {0}")]
+    Node(BadNodeName),
+    /// A mount that can't be one.
+    #[error("`mqtt.root`: {0}")]
+    Root(PathError),
     /// Nothing to do.
     #[error("`mqtt.listen` is `none`: there is no way in to serve")]
     NoFace,
@@ -34,13 +43,21 @@ impl Config {
             return Err(Rule::OpenToAll(listen));
         }
         self.check_unbuilt()?;
+        if !self.node.is_empty() {
+            NodeName::new(&self.node).map_err(Rule::Node)?;
+        }
+        self.mqtt.root.parse::<Path>().map_err(Rule::Root)?;
         let zero = Period::secs(0);
         let positive = [
             ("sync_interval", self.durability != Durability::Interval || self.sync_interval > zero),
+            ("store.segment_bytes", self.store.segment_bytes.0 > 0),
+            ("store.snapshot_bytes", self.store.snapshot_bytes.0 > 0),
+            ("store.value_bytes_max", self.store.value_bytes_max.0 > 0),
             ("http.max_connections", self.http.max_connections > 0),
             ("http.header_timeout", self.http.header_timeout > zero),
         ];
-        match positive.iter().find(|(_, holds)| !holds) {
+        let zeros = positive.map(|(key, holds)| (key, !holds)).into_iter().chain(self.limits.zeros());
+        match zeros.into_iter().find(|(_, zero)| *zero) {
             Some((key, _)) => Err(Rule::Zero(key)),
             None => Ok(()),
         }

@@ -47,6 +47,7 @@ impl Config {
     #[must_use]
     pub fn with_live_values_of(mut self, new: &Self) -> Self {
         self.log.level = new.log.level.clone();
+        self.limits = new.limits.clone();
         self
     }
 }

@@ -143,6 +143,13 @@ fn listening_to_others_demands_allow_anonymous() {
 }
 
 #[test]
+fn a_name_and_a_root_that_can_not_be_are_refused() {
+    assert!(matches!(set("node", "a b").unwrap().check(), Err(Rule::Node(_))));
+    assert!(matches!(set("mqtt.root", "a..b").unwrap().check(), Err(Rule::Root(_))));
+    assert_eq!(set("mqtt.root", "home.kitchen").unwrap().check(), Ok(()));
+}
+
+#[test]
 fn faces_that_are_not_built_take_nothing_but_their_defaults() {
     for (key, value) in [
         ("native.listen", "27586"),

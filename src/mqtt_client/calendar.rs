@@ -19,9 +19,11 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
+const DAYS_IN_400_YEARS: u64 = 146_097;
+
 /// A moment in UTC, of the Gregorian calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     seconds_since_epoch: u64,
     nanos: u32,
     year: u64,
@@ -40,10 +42,11 @@ pub(super) struct Moment {
 
 impl Moment {
     /// The moment that lies `since_epoch` after the beginning of 1970.
-    pub(super) fn new(since_epoch: Duration) -> Self {
+    pub(crate) fn new(since_epoch: Duration) -> Self {
         let seconds = since_epoch.as_secs();
         let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-        let (mut year, mut left) = (1970, days);
+        // 400 years are always of the same length; without this a date far off would take long.
+        let (mut year, mut left) = (1970 + 400 * (days / DAYS_IN_400_YEARS), days % DAYS_IN_400_YEARS);
         while left >= days_in_year(year) {
             left -= days_in_year(year);
             year += 1;
@@ -71,7 +74,7 @@ impl Moment {
 
     /// Appends what `strftime` makes of `%letter` in the C locale; `N` is nanoseconds.
     /// Returns false, and appends nothing, for a letter that it does not know.
-    pub(super) fn append(&self, letter: char, out: &mut String) -> bool {
+    pub(crate) fn append(&self, letter: char, out: &mut String) -> bool {
         let hour12 = (self.hour + 11) % 12 + 1;
         let month_name = MONTHS.get(self.month - 1).copied().unwrap_or_default();
         let day_name = DAYS.get(self.weekday).copied().unwrap_or_default();
@@ -111,7 +114,7 @@ impl Moment {
     }
 
     /// ISO 8601 with an offset: `2016-08-10T09:47:38+0000`.
-    pub(super) fn iso(&self) -> String {
+    pub(crate) fn iso(&self) -> String {
         let mut out = String::with_capacity(24);
         for letter in ['F', 'T', 'z'] {
             if letter == 'T' {
@@ -123,7 +126,7 @@ impl Moment {
     }
 
     /// ISO 8601 with microseconds and the mark of UTC: `2020-05-06T22:12:00.000000Z+0000`, as mosquitto_sub's JSON has it.
-    pub(super) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let mut out = String::with_capacity(32);
         self.append('F', &mut out);
         out.push('T');
@@ -133,7 +136,7 @@ impl Moment {
     }
 
     /// Seconds since 1970 with nanoseconds: `1470818943.786368637`.
-    pub(super) fn unix(&self) -> String {
+    pub(crate) fn unix(&self) -> String {
         format!("{}.{:09}", self.seconds_since_epoch, self.nanos)
     }
 }

@@ -1,12 +1,17 @@
 //! Tests of the whole: real processes and real clients, and the house rules that can be checked by reading the source.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is how a failure is told")]
 
+mod cli;
+mod clients;
+mod cli;
 mod clients;
 mod corpora;
+mod dump;
 mod harness;
 mod kill;
 mod mqtt_cli;
 mod quick_start;
+mod service;
 mod sessions;
 mod tidy;
 mod wills;

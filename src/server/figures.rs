@@ -1,0 +1,81 @@
+//! The numbers of broker and store, as samples for `/metrics`.
+
+use std::time::Duration;
+
+use distkv_broker::metrics::{Kind as BrokerKind, Metrics};
+use distkv_store::store::Stats;
+
+use crate::http::{Kind, Sample, Value};
+
+/// The broker names and explains its numbers itself.
+pub(super) fn of_broker(metrics: &Metrics, tell: &mut dyn FnMut(Sample)) {
+    metrics.visit(&mut |sample| {
+        let kind = match sample.kind {
+            BrokerKind::Counter => Kind::Counter,
+            BrokerKind::Gauge => Kind::Gauge,
+        };
+        let value = Value::Whole(sample.value);
+        tell(Sample { name: sample.name, help: sample.help, kind, label: sample.label, value });
+    });
+}
+
+/// How many entries clients know as retained messages.
+pub(super) fn retained(count: u64) -> Sample {
+    sample("retained_messages", "Retained messages.", Kind::Gauge, whole(count))
+}
+
+/// The store's.
+pub(super) fn of_store(stats: &Stats, tell: &mut dyn FnMut(Sample)) {
+    let Stats { counts, journal, feed, snapshots } = stats;
+    let mut gauge = |name, help, value| tell(sample(name, help, Kind::Gauge, value));
+    gauge("entries", "Entries with a value, internal ones left out.", whole(counts.values));
+    gauge("entries_internal", "Internal entries with a value.", whole(counts.internal));
+    gauge("tombstones", "Deleted entries that are still remembered.", whole(counts.tombstones));
+    gauge("entries_bytes", "Bytes of all paths and values.", whole(counts.bytes));
+    gauge("journal_bytes", "Length of the log behind the last snapshot.", whole(journal.log_bytes));
+    gauge("journal_gathered_bytes", "Bytes that are not yet written to the log.", whole(journal.gathered));
+    let unsynced = journal.end.saturating_sub(journal.synced);
+    gauge("journal_unsynced_bytes", "Bytes of the log that are not yet synced.", whole(unsynced));
+    gauge("journal_sync_seconds_max", "The longest sync.", seconds(journal.sync_time_max));
+    gauge(
+        "journal_failed",
+        "1: the journal has failed, nothing is acknowledged.",
+        flag(journal.failed.is_some()),
+    );
+    gauge("journal_short", "1: the disk is full, writes are refused.", flag(journal.short));
+    gauge("snapshot_bytes", "Length of the last snapshot.", whole(journal.snapshot_bytes));
+    gauge("snapshot_seconds", "How long the last snapshot took.", seconds(snapshots.last_took));
+    let longest = seconds(snapshots.longest_slice);
+    gauge("snapshot_pause_seconds_max", "The longest time for which a snapshot held up writers.", longest);
+    gauge("feed_watches", "Watches on the feed of changes.", whole(feed.watches));
+    gauge(
+        "feed_queued_changes",
+        "Changes that wait for watches: how far they lag behind.",
+        whole(feed.queued),
+    );
+    let mut counter = |name, help, value| tell(sample(name, help, Kind::Counter, value));
+    counter("journal_writes_total", "Writes to the log.", whole(journal.writes));
+    counter("journal_syncs_total", "Syncs of the log.", whole(journal.syncs));
+    counter("journal_sync_seconds_total", "Time that syncs took.", seconds(journal.sync_time));
+    counter("snapshots_total", "Snapshots taken.", whole(snapshots.taken));
+    counter("snapshots_failed_total", "Attempts at a snapshot that failed.", whole(snapshots.failed));
+    counter("tombstones_purged_total", "Tombstones that were dropped for good.", whole(snapshots.purged));
+    counter("feed_changes_total", "Changes of entries told to subscribers and watches.", whole(feed.told));
+    counter("feed_lagged_total", "Watches that were ended since they did not keep up.", whole(feed.lagged));
+}
+
+fn sample(name: &'static str, help: &'static str, kind: Kind, value: Value) -> Sample {
+    Sample { name, help, kind, label: None, value }
+}
+
+fn whole(number: u64) -> Value {
+    Value::Whole(number)
+}
+
+fn flag(set: bool) -> Value {
+    Value::Whole(set.into())
+}
+
+fn seconds(time: Duration) -> Value {
+    Value::Real(time.as_secs_f64())
+}

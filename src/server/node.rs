@@ -1,0 +1,194 @@
+//! The node itself: the store, the broker, and the bridge between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use distkv_broker::Broker;
+use distkv_broker::hooks::Hooks as _;
+use distkv_store::journal::RecoveryReport;
+use distkv_store::path::Path;
+use distkv_store::store::{Durability, OpenError, Options, Store};
+use distkv_store::ticks::NodeName;
+use tokio::net::TcpListener;
+
+use super::figures;
+use crate::bridge::Bridge;
+use crate::config::{self, Config};
+use crate::http::{Failure, Source};
+
+/// A node with its data, from start to stop.
+pub(super) struct Node {
+    name: NodeName,
+    store: Store,
+    broker: Arc<Broker>,
+    bridge: Bridge,
+}
+
+impl Node {
+    /// Reads the data. Takes as long as the disk needs.
+    pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
+        let mut sessions = Records::default();
+        let (name, store) = open_store(config, &mut sessions)?;
+        let mount: Path = config.mqtt.root.parse().context("`mqtt.root`")?;
+        let bridge = Bridge::new(store.clone(), mount).context("`mqtt.root`")?;
+        let hooks = Arc::new(bridge.clone());
+        let broker = Arc::new(Broker::new(config.limits.for_broker(), hooks.clone(), hooks));
+        let mut strange = 0_u64;
+        for record in sessions.iter() {
+            if let Err(error) = broker.restore(record) {
+                strange += 1;
+                tracing::debug!("a record of a session is left out: {error}");
+            }
+        }
+        if strange > 0 {
+            tracing::warn!("{strange} records of sessions can't be understood and are left out");
+        }
+        bridge.attach(&broker);
+        Ok(Self { name, store, broker, bridge })
+    }
+
+    /// Takes up the sessions of before, and serves clients on these sockets.
+    pub(super) fn serve(&self, listeners: Vec<TcpListener>) {
+        self.broker.start();
+        for listener in listeners {
+            self.broker.listen(listener);
+        }
+    }
+
+    /// The node's name.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// How many entries there are.
+    pub(super) fn entries(&self) -> u64 {
+        self.store.stats().counts.values
+    }
+
+    /// How many sessions there are.
+    pub(super) fn sessions(&self) -> u64 {
+        self.broker.metrics().sessions.get()
+    }
+
+    /// From now on these limits hold.
+    pub(super) fn set_limits(&self, config: &Config) {
+        self.broker.set_limits(config.limits.for_broker());
+    }
+
+    /// Where the numbers come from.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let (broker, bridge, store) = (Arc::clone(&self.broker), self.bridge.clone(), self.store.clone());
+        vec![
+            Box::new(move |tell| figures::of_broker(&broker.metrics(), tell)),
+            Box::new(move |tell| tell(figures::retained(bridge.retained_count()))),
+            Box::new(move |tell| figures::of_store(&store.stats(), tell)),
+        ]
+    }
+
+    /// Tells why nothing can be kept any more.
+    pub(super) fn failure(&self) -> Failure {
+        let store = self.store.clone();
+        Box::new(move || {
+            let journal = store.stats().journal;
+            match journal.failed {
+                Some(failed) => Some(failed.to_string()),
+                None => journal.short.then(|| "the disk is full: nothing more can be kept".to_owned()),
+            }
+        })
+    }
+
+    /// Sends what is queued to clients that read it within `drain`, closes their connections, and writes the data as a snapshot.
+    pub(super) async fn stop(self, drain: Duration) -> anyhow::Result<()> {
+        self.broker.shutdown(drain).await;
+        let store = self.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed.map_err(|_panicked| anyhow!("the store could not be closed; the log has the reason"))??;
+        Ok(())
+    }
+}
+
+/// Opens the store under the configured name. Without one, a directory keeps the name of the node which made it.
+fn open_store(config: &Config, sessions: &mut Records) -> anyhow::Result<(NodeName, Store)> {
+    let given = if config.node.is_empty() { super::host_name() } else { config.node.clone() };
+    let mut open = |name: &str| -> anyhow::Result<_> {
+        let name = NodeName::new(name)?;
+        let options = options(config, name.clone());
+        Ok(Store::open(&config.data_dir, options, &mut |record| sessions.push(record))
+            .map(|opened| (name, opened)))
+    };
+    let (name, (store, report)) = match open(&given)? {
+        Err(OpenError::OtherNode { found, .. }) if config.node.is_empty() => open(&found)??,
+        result => result?,
+    };
+    tell_recovery(&report.recovery);
+    Ok((name, store))
+}
+
+fn options(config: &Config, node: NodeName) -> Options {
+    Options {
+        durability: match config.durability {
+            config::Durability::Always => Durability::Always,
+            config::Durability::Interval => Durability::Interval,
+            config::Durability::Memory => Durability::Memory,
+        },
+        sync_interval: config.sync_interval.0,
+        segment_bytes: config.store.segment_bytes.0,
+        snapshot_bytes: config.store.snapshot_bytes.0,
+        value_bytes_max: config.store.value_bytes_max.as_usize(),
+        ..Options::new(node)
+    }
+}
+
+/// What whoever reads the log should know of the last end of this node.
+fn tell_recovery(report: &RecoveryReport) {
+    for path in &report.snapshots_skipped {
+        tracing::warn!(
+            "{} is damaged; an older snapshot and the log replace it, nothing is lost",
+            path.display()
+        );
+    }
+    if let Some(cut) = &report.cut {
+        let path = cut.path.display();
+        tracing::warn!(
+            "{path}: {} bytes from byte {} on were never synced and are cut off ({})",
+            cut.bytes,
+            cut.offset,
+            cut.what
+        );
+    }
+}
+
+/// The broker's records from the journal, until there is a broker: one after another in one buffer.
+#[derive(Default)]
+struct Records {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Records {
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_in_their_order() {
+        let mut records = Records::default();
+        assert_eq!(records.iter().count(), 0);
+        for record in [&b"one"[..], b"", b"three"] {
+            records.push(record);
+        }
+        assert_eq!(records.iter().collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
+    }
+}
