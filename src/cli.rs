@@ -49,10 +49,19 @@ pub fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nowhere to say it if stderr is closed, too.
-            let _unheard = writeln!(io::stderr(), "distkv: {error:#}");
+            let _unheard = writeln!(io::stderr(), "distkv: {}", message(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes in one line. A cause that is told already (many errors quote theirs) is not told twice.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match () {
+        () if told.is_empty() => cause,
+        () if told.contains(&cause) => told,
+        () => format!("{told}: {cause}"),
+    })
 }
 
 /// Did whoever reads our output go away (`distkv dump | head`)? Then there is nobody to tell, and nothing is wrong.
@@ -72,6 +81,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_each_once() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let told = message(&anyhow::Error::new(denied()).context("can't open x"));
+        assert_eq!(told, "can't open x: permission denied");
+        let told =
+            message(&anyhow::Error::new(denied()).context("can't open x: permission denied. Ask root"));
+        assert_eq!(told, "can't open x: permission denied. Ask root");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Rules over several keys, and values that can't work whatever else is set.
 
-use distkv_store::path::{Path, PathError};
+use distkv_store::path::{Element, Path, PathError};
 use distkv_store::ticks::{BadNodeName, NodeName};
 
 use super::{Config, Durability, Listen, Period};
@@ -20,6 +20,9 @@ pub enum Rule {
     /// A mount that can't be one.
     #[error("`mqtt.root`: {0}")]
     Root(PathError),
+    /// A mount with an element that can't be a level of a topic.
+    #[error("`mqtt.root`: each of its elements must be a string, as the levels of a topic are")]
+    RootElement,
     /// Nothing to do.
     #[error("`mqtt.listen` is `none`: there is no way in to serve")]
     NoFace,
@@ -46,7 +49,10 @@ impl Config {
         if !self.node.is_empty() {
             NodeName::new(&self.node).map_err(Rule::Node)?;
         }
-        self.mqtt.root.parse::<Path>().map_err(Rule::Root)?;
+        let root: Path = self.mqtt.root.parse().map_err(Rule::Root)?;
+        if !root.elements().all(|element| matches!(element, Element::Str(_))) {
+            return Err(Rule::RootElement);
+        }
         let zero = Period::secs(0);
         let positive = [
             ("sync_interval", self.durability != Durability::Interval || self.sync_interval > zero),

@@ -145,6 +145,7 @@ fn listening_to_others_demands_allow_anonymous() {
 #[test]
 fn a_name_and_a_root_that_can_not_be_are_refused() {
     assert!(matches!(set("node", "a b").unwrap().check(), Err(Rule::Node(_))));
+    assert_eq!(set("mqtt.root", "a:5").unwrap().check(), Err(Rule::RootElement));
     assert!(matches!(set("mqtt.root", "a..b").unwrap().check(), Err(Rule::Root(_))));
     assert_eq!(set("mqtt.root", "home.kitchen").unwrap().check(), Ok(()));
 }

@@ -3,8 +3,6 @@
 
 mod cli;
 mod clients;
-mod cli;
-mod clients;
 mod corpora;
 mod dump;
 mod harness;

@@ -1,11 +1,14 @@
 //! The server as a service: its start and its messages for people, signals, the service manager, health and metrics.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use crate::harness::clock::{SOON, wait_until};
-use crate::harness::server::{Options, Server, Stopped};
+use crate::harness::server::{Options, Server, Stopped, wait_for_metric};
+use crate::harness::tools::mosquitto_pub;
 
 /// What a server says that gives up at once: one line, code 1, no trace of an internal error.
 #[track_caller]
@@ -65,6 +68,26 @@ fn sigterm_and_sigint_end_it_with_code_0() {
 }
 
 #[test]
+fn a_second_signal_stops_at_once_and_what_was_acknowledged_is_kept() {
+    let mut server = Server::start();
+    // A client that reads nothing holds up the first.
+    let mut stuck = TcpStream::connect(server.mqtt()).unwrap();
+    stuck.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a\x82\x06\x00\x01\x00\x01#\x00").unwrap();
+    wait_for_metric(&server, "distkv_subscriptions", &[], |count| count == 1.0);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), vec![b'x'; 15 << 20]).unwrap();
+    mosquitto_pub(&server.port(), &["-r", "-q", "1", "-t", "large", "-f", file.path().to_str().unwrap()]);
+    server.signal("TERM");
+    wait_for_log(&server, "stopping; a second signal stops at once");
+    server.signal("TERM");
+    let status = server.exit_status();
+    assert!(server.log().contains("stopped at once"), "{}", server.log());
+    assert_eq!(status.code(), Some(1));
+    let server = server.restart();
+    assert_eq!(server.metric("distkv_retained_messages", &[]), 1.0);
+}
+
+#[test]
 fn sighup_takes_up_log_level_and_limits_and_names_what_waits() {
     let stopped = Options::new().prepare();
     let file = stopped.beside("distkv.toml");
@@ -121,6 +144,17 @@ fn a_data_directory_that_is_a_file_is_refused() {
     fs::write(stopped.data(), "hello").unwrap();
     let (line, _) = complaint(stopped);
     assert!(line.contains("data"), "{line}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_data_directory_without_permission_is_refused() {
+    // Nobody may make directories there, not even root.
+    let other = Options::new().prepare();
+    std::os::unix::fs::symlink("/sys/kernel/distkv", other.data()).unwrap();
+    let (line, _) = complaint(other);
+    assert!(line.contains("distkv-it-"), "{line}");
+    assert_eq!(line.matches("os error").count(), 1, "{line}");
 }
 
 #[test]
