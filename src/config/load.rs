@@ -18,7 +18,7 @@ pub struct Override {
     pub origin: Origin,
     /// The key, with its section.
     pub key: String,
-    /// The value as text: strings without quotes, lists with commas.
+    /// The value as text: as in TOML, but strings need no quotes and lists no brackets.
     pub value: String,
 }
 
@@ -89,11 +89,17 @@ fn apply(config: &Config, change: &Override) -> Result<Config, ConfigError> {
     let slot = section.and_then(|section| section.get_mut(name)).ok_or_else(unknown)?;
     *slot = match slot {
         Value::Table(_) => return Err(unknown()),
-        Value::String(_) => Value::String(change.value.clone()),
+        Value::String(_) => string(&change.value),
         Value::Array(_) => list(&change.value),
         _ => literal(&change.value).unwrap_or_else(|| Value::String(change.value.clone())),
     };
     decode(table).map_err(|(key, problem)| wrong_key_or_value(change.origin.clone(), key, problem))
+}
+
+/// A string as people write it outside of a file: without quotes, or with them as in the file.
+fn string(text: &str) -> Value {
+    let quoted = text.starts_with(['"', '\'']);
+    literal(text).filter(|value| quoted && value.is_str()).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 /// A list as people write it outside of a file: `a,b`, also `["a", "b"]`, and `none` for the empty one.

@@ -104,8 +104,10 @@ fn the_environment_of_a_kubernetes_service_is_not_ours() {
 }
 
 #[test]
-fn overrides_take_each_type_without_quotes() {
+fn overrides_take_each_type_with_and_without_quotes() {
     assert_eq!(set("node", "12").unwrap().node, "12");
+    assert_eq!(set("node", r#""b""#).unwrap().node, "b");
+    assert_eq!(set("node", r#"say "b""#).unwrap().node, r#"say "b""#);
     assert_eq!(set("mqtt.listen", "none").unwrap().mqtt.listen, ListenSet::default());
     assert_eq!(set("mqtt.listen", "1,[::1]:2").unwrap().mqtt.listen.to_string(), "localhost:1,[::1]:2");
     assert_eq!(set("mqtt.listen", r#"["1", "*:2"]"#).unwrap().mqtt.listen.to_string(), "localhost:1,*:2");
