@@ -21,7 +21,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -32,7 +31,7 @@ use tokio::time::Instant;
 
 use crate::conn::{self, LineLimit};
 use crate::hooks::{Hooks, Principal, SessionLog};
-use crate::limits::{Budget, Limits};
+use crate::limits::{Budget, HotLimits, Limits};
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Outbox};
@@ -43,7 +42,7 @@ use crate::session::{Recovery, RecoveryError, Session};
 use crate::tasks::Tasks;
 use crate::transport::Transport;
 use crate::wills::{self, Wills};
-use crate::{clock, listener, sys, topic, worker};
+use crate::{clock, listener, sys, worker};
 
 /// A broker. Its methods that start something must be called within a tokio runtime.
 pub struct Broker {
@@ -73,8 +72,8 @@ pub(crate) struct Core {
     pub(crate) lines: LineLimit,
     pub(crate) connections: Tasks,
     pub(crate) started: Instant,
+    pub(crate) hot: HotLimits,
     limits: ArcSwap<Limits>,
-    match_cache: AtomicUsize,
 }
 
 impl Core {
@@ -82,21 +81,9 @@ impl Core {
         self.limits.load()
     }
 
-    /// Topics that a worker's match cache may hold.
-    pub(crate) fn match_cache(&self) -> usize {
-        self.match_cache.load(Ordering::Relaxed)
-    }
-
     /// May another message wait in a session's queue?
     pub(crate) fn queues_have_room(&self) -> bool {
-        self.metrics.queued_bytes.get() < self.limits().queues_bytes as u64
-    }
-
-    /// Is a topic name or filter beyond the limits?
-    pub(crate) fn is_topic_too_long(&self, topic: &str) -> bool {
-        let limits = self.limits();
-        topic.len() > limits.topic_bytes
-            || (topic.len() >= limits.topic_levels && topic::levels(topic) > limits.topic_levels)
+        self.metrics.queued_bytes.get() < self.hot.queues_bytes() as u64
     }
 
     /// Makes a client and gives it its number; `None` if there is no room for another session.
@@ -125,7 +112,7 @@ impl Core {
 
     fn set_limits(&self, limits: Limits) {
         self.metrics.show_limits(&limits);
-        self.match_cache.store(limits.match_cache, Ordering::Relaxed);
+        self.hot.set(&limits);
         self.unfinished.set_limit(limits.unfinished_bytes);
         self.outboxes.set_limit(limits.outboxes_bytes);
         let before = self.limits.load().pending_handshakes;
@@ -165,7 +152,7 @@ impl Broker {
             connections: Tasks::new(),
             started: now,
             limits: ArcSwap::from_pointee(limits.clone()),
-            match_cache: AtomicUsize::new(0),
+            hot: HotLimits::default(),
         };
         core.set_limits(limits);
         Self { core: Arc::new(core), service: Tasks::new(), recovery: Mutex::new(None) }

@@ -189,7 +189,9 @@ impl<T: Transport> Connection<T> {
             Read::Bytes { len, received } => {
                 let bytes = &buffer[..len];
                 let done = self.handle_bytes(bytes, None, routing)?;
-                self.input.keep(&bytes[done.decoded..], done.needed, done.more);
+                if !self.input.keep(&bytes[done.decoded..], done.needed, done.more) {
+                    return Err(End::PacketStall);
+                }
                 received
             }
             Read::Packet { packet, received } => {

@@ -3,11 +3,12 @@
 //! All of them may be changed while the broker runs ([`Broker::set_limits`](crate::Broker::set_limits)). A limit of one connection or
 //! session holds for connections made after the change; a limit over all holds at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use crate::session::DropPolicy;
 use crate::session::SessionLimits;
+use crate::topic;
 
 /// Every limit. What happens when one is reached stands with each; all of it is counted in
 /// [`Metrics`](crate::metrics::Metrics).
@@ -22,9 +23,10 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// Bytes of one packet; a longer one closes the connection as soon as its fixed header has arrived. Default 16 MiB.
     pub packet_bytes: usize,
-    /// Bytes over all connections for packets of which only a part has arrived and which are larger than a read buffer (64 KiB).
-    /// While they are in use, a further connection that begins such a packet is not read from; after
-    /// [`Limits::write_stall`] without room it is closed. Default 256 MiB.
+    /// Bytes over all connections for packets of which only a part has arrived, apart from the first 4 KiB of each. While
+    /// they are in use, a further connection that begins a packet larger than a read buffer (64 KiB) is not read from, and closed
+    /// after [`Limits::write_stall`] without room. What it has read already, and smaller unfinished packets, may take a quarter
+    /// more; beyond that their connections are closed at once. Default 256 MiB.
     pub unfinished_bytes: usize,
     /// Bytes of a topic name or filter; a longer one in a PUBLISH is dropped, in a SUBSCRIBE refused. Default 65 535,
     /// which is what the standard can express.
@@ -114,6 +116,61 @@ impl Limits {
     }
 }
 
+/// Copies of those limits that are asked for each message, where even the lookup of the others counts.
+#[derive(Debug, Default)]
+pub(crate) struct HotLimits {
+    packet_bytes: AtomicUsize,
+    topic_bytes: AtomicUsize,
+    topic_levels: AtomicUsize,
+    queues_bytes: AtomicUsize,
+    queue_messages: AtomicUsize,
+    queue_bytes: AtomicUsize,
+    match_cache: AtomicUsize,
+    publishers_wait: AtomicBool,
+}
+
+impl HotLimits {
+    pub(crate) fn set(&self, limits: &Limits) {
+        self.packet_bytes.store(limits.packet_bytes, Ordering::Relaxed);
+        self.topic_bytes.store(limits.topic_bytes, Ordering::Relaxed);
+        self.topic_levels.store(limits.topic_levels, Ordering::Relaxed);
+        self.queues_bytes.store(limits.queues_bytes, Ordering::Relaxed);
+        self.queue_messages.store(limits.queue_messages, Ordering::Relaxed);
+        self.queue_bytes.store(limits.queue_bytes, Ordering::Relaxed);
+        self.match_cache.store(limits.match_cache, Ordering::Relaxed);
+        self.publishers_wait.store(!limits.publisher_stall.is_zero(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn packet_bytes(&self) -> usize {
+        self.packet_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Is a topic name or filter beyond the limits?
+    pub(crate) fn is_too_long(&self, topic: &str) -> bool {
+        let levels = self.topic_levels.load(Ordering::Relaxed);
+        topic.len() > self.topic_bytes.load(Ordering::Relaxed)
+            || (topic.len() >= levels && topic::levels(topic) > levels)
+    }
+
+    pub(crate) fn queues_bytes(&self) -> usize {
+        self.queues_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Is a session's queue so full that publishers should wait for its client?
+    pub(crate) fn is_nearly_full(&self, messages: usize, bytes: usize) -> bool {
+        messages > self.queue_messages.load(Ordering::Relaxed) / 2
+            || bytes > self.queue_bytes.load(Ordering::Relaxed) / 2
+    }
+
+    pub(crate) fn match_cache(&self) -> usize {
+        self.match_cache.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn publishers_wait(&self) -> bool {
+        self.publishers_wait.load(Ordering::Relaxed)
+    }
+}
+
 /// A number of bytes that many share.
 #[derive(Debug, Default)]
 pub struct Budget {
@@ -131,8 +188,19 @@ impl Budget {
     /// Takes `bytes`, if they are there.
     #[must_use]
     pub fn take(&self, bytes: usize) -> bool {
+        self.take_within(bytes, self.limit.load(Ordering::Relaxed))
+    }
+
+    /// Takes `bytes`, if need be out of a reserve of another quarter: for what has arrived already.
+    #[must_use]
+    pub fn take_with_reserve(&self, bytes: usize) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        self.take_within(bytes, limit.saturating_add(limit / 4))
+    }
+
+    fn take_within(&self, bytes: usize, limit: usize) -> bool {
         let used = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = used.saturating_add(bytes) <= self.limit.load(Ordering::Relaxed);
+        let fits = used.saturating_add(bytes) <= limit;
         if !fits {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -172,5 +240,7 @@ mod tests {
         assert_eq!(budget.used(), 4);
         budget.set_limit(4);
         assert!(!budget.take(1));
+        assert!(budget.take_with_reserve(1));
+        assert!(!budget.take_with_reserve(1));
     }
 }

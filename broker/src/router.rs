@@ -151,31 +151,21 @@ impl Router {
 
     /// Delivers a message to all subscribers, from this task and at once. Answers the mark that an acknowledgement has to wait for.
     pub(crate) fn publish(&self, message: &Outgoing<'_>, routing: &mut Routing, core: &Core) -> Mark {
-        let matched = self.targets(message.topic, routing, core.match_cache());
+        let matched = self.targets(message.topic, routing, core.hot.match_cache());
         if matched.targets.is_empty() {
             return Mark::default();
         }
-        let mut frames = Frames::new(message, routing.take_heads());
-        let recorder = core.records.recorder_with(routing.take_record());
-        let mut recorder = recorder.for_message(matched.targets.len() > 1, message.origin);
-        let mut kept: Option<Arc<Message>> = None;
-        for Target { client, qos } in &matched.targets {
-            if !client.may_receive(message.topic) {
-                core.metrics.dropped(Dropped::ReceiveDenied, 1);
-                continue;
-            }
-            match message.qos.min(*qos) {
-                QoS::AtMostOnce => deliver_at_most_once(client, &mut frames, routing),
-                qos => {
-                    let message = kept.get_or_insert_with(|| Arc::new(frames.keep(&matched.topic)));
-                    client.deliver(message, qos, &mut frames, routing, &mut recorder, core);
-                }
-            }
-        }
         routing.deliveries += matched.targets.len();
+        let mut frames = Frames::new(message, routing.take_heads());
+        let mark = if message.qos == QoS::AtMostOnce {
+            for target in &matched.targets {
+                deliver_at_most_once(&target.client, &mut frames, routing, core);
+            }
+            Mark::default()
+        } else {
+            deliver_acknowledged(&matched, &mut frames, routing, core)
+        };
         routing.give_heads(frames.into_heads());
-        let (buffer, mark) = recorder.finish();
-        routing.give_record(buffer);
         mark
     }
 
@@ -197,8 +187,36 @@ impl Router {
     }
 }
 
+/// A message of QoS 1 or 2: to each subscriber at most with the QoS of its subscription.
+fn deliver_acknowledged(
+    matched: &Matched,
+    frames: &mut Frames<'_>,
+    routing: &mut Routing,
+    core: &Core,
+) -> Mark {
+    let recorder = core.records.recorder_with(routing.take_record());
+    let mut recorder = recorder.for_message(matched.targets.len() > 1, frames.message().origin);
+    let mut kept: Option<Arc<Message>> = None;
+    for Target { client, qos } in &matched.targets {
+        match frames.message().qos.min(*qos) {
+            QoS::AtMostOnce => deliver_at_most_once(client, frames, routing, core),
+            qos if may_receive(client, frames, core) => {
+                let message = kept.get_or_insert_with(|| Arc::new(frames.keep(&matched.topic)));
+                client.deliver(message, qos, frames, routing, &mut recorder, core);
+            }
+            _ => {}
+        }
+    }
+    let (buffer, mark) = recorder.finish();
+    routing.give_record(buffer);
+    mark
+}
+
 /// QoS 0 goes straight to the outbox: a client without a connection does not get it.
-fn deliver_at_most_once(client: &Arc<Client>, frames: &mut Frames<'_>, routing: &mut Routing) {
+fn deliver_at_most_once(client: &Arc<Client>, frames: &mut Frames<'_>, routing: &mut Routing, core: &Core) {
+    if !may_receive(client, frames, core) {
+        return;
+    }
     let mut outbox = client.outbox.lock();
     if !outbox.is_open() {
         return;
@@ -209,4 +227,12 @@ fn deliver_at_most_once(client: &Arc<Client>, frames: &mut Frames<'_>, routing: 
     if outbox.presses() && routing.pressed.is_none() {
         routing.pressed = Some(Arc::clone(client));
     }
+}
+
+fn may_receive(client: &Client, frames: &Frames<'_>, core: &Core) -> bool {
+    let may = client.may_receive(frames.message().topic);
+    if !may {
+        core.metrics.dropped(Dropped::ReceiveDenied, 1);
+    }
+    may
 }

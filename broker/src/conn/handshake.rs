@@ -209,10 +209,16 @@ fn poll_hello<T: Transport>(
                 Ok(Decoded::Packet { packet, len }) => {
                     core.metrics.packets_received.add(1);
                     let hello = hello(&packet);
-                    input.keep(&bytes[len..], 0, len < bytes.len());
-                    return Poll::Ready(Ok(hello));
+                    if input.keep(&bytes[len..], 0, len < bytes.len()) {
+                        return Poll::Ready(Ok(hello));
+                    }
+                    return Poll::Ready(Err(no_room()));
                 }
-                Ok(Decoded::NeedMore { at_least }) => input.keep(bytes, at_least, false),
+                Ok(Decoded::NeedMore { at_least }) => {
+                    if !input.keep(bytes, at_least, false) {
+                        return Poll::Ready(Err(no_room()));
+                    }
+                }
                 Err(error) => return Poll::Ready(Err(malformed(&error, bytes))),
             }
         }
@@ -261,6 +267,10 @@ fn malformed(error: &DecodeError, bytes: &[u8]) -> Refusal {
         DecodeError::ClientIdEmpty => Refusal::new(Refused::ClientId, answer, error.to_string()),
         _ => Refusal::new(Refused::NotMqtt, answer, error.to_string()),
     }
+}
+
+fn no_room() -> Refusal {
+    Refusal::new(Refused::Unavailable, None, "there is no room for an unfinished packet")
 }
 
 fn login_refused(why: LoginRefused, hello: &Hello) -> Refusal {

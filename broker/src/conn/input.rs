@@ -15,6 +15,8 @@ use crate::transport::Transport;
 
 /// When a connection looks again whether there is room for its large packet.
 pub(crate) const ROOM_RETRY: Duration = Duration::from_millis(50);
+/// Bytes of an unfinished packet that need no room in the budget.
+const FREE_BYTES: usize = 4 << 10;
 /// Bytes of a worker's read buffer. Packets up to this size need no buffer of their own.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 
@@ -23,6 +25,8 @@ pub(crate) const READ_BYTES: usize = 64 << 10;
 pub(crate) struct Input {
     /// The beginning of the next packet.
     tail: Vec<u8>,
+    /// Bytes of the budget that the tail takes.
+    counted: usize,
     /// `tail` may hold whole packets: look at them before the next read.
     again: bool,
     large: Option<Large>,
@@ -55,7 +59,7 @@ pub(crate) enum Read {
 
 impl Input {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
-        Self { tail: Vec::new(), again: false, large: None, budget }
+        Self { tail: Vec::new(), counted: 0, again: false, large: None, budget }
     }
 
     /// Reads once, if there is something to read. `buffer` is the worker's, of [`READ_BYTES`].
@@ -70,7 +74,7 @@ impl Input {
         }
         let kept = self.tail.len();
         if std::mem::take(&mut self.again) {
-            buffer[..kept].copy_from_slice(&std::mem::take(&mut self.tail));
+            buffer[..kept].copy_from_slice(&self.take_tail());
             return Poll::Ready(Ok(Read::Bytes { len: kept, received: 0 }));
         }
         let mut free = ReadBuf::new(&mut buffer[kept..]);
@@ -79,20 +83,38 @@ impl Input {
         if received == 0 {
             return Poll::Ready(Ok(Read::End));
         }
-        buffer[..kept].copy_from_slice(&std::mem::take(&mut self.tail));
+        if kept > 0 {
+            buffer[..kept].copy_from_slice(&self.take_tail());
+        }
         Poll::Ready(Ok(Read::Bytes { len: kept + received, received }))
     }
 
     /// Keeps what was not decoded. `needed` is the length of the packet that it begins, as far as it is known; `again` says
-    /// that there may be whole packets in it.
-    pub(crate) fn keep(&mut self, rest: &[u8], needed: usize, again: bool) {
+    /// that there may be whole packets in it. If not, there is no room for it: the connection has to end.
+    #[must_use]
+    pub(crate) fn keep(&mut self, rest: &[u8], needed: usize, again: bool) -> bool {
         self.again = again;
         if needed > READ_BYTES {
             self.large = Some(Large { len: needed, buffer: None });
         }
-        if !rest.is_empty() {
-            self.tail = rest.to_vec();
+        if rest.is_empty() {
+            return true;
         }
+        self.tail = rest.to_vec();
+        if rest.len() <= FREE_BYTES {
+            return true;
+        }
+        let room = self.budget.take_with_reserve(rest.len());
+        if room {
+            self.counted = rest.len();
+        }
+        room
+    }
+
+    /// Takes the tail, out of the budget too.
+    fn take_tail(&mut self) -> Vec<u8> {
+        self.budget.give_back(std::mem::take(&mut self.counted));
+        std::mem::take(&mut self.tail)
     }
 
     /// Does a large packet wait for room?
@@ -106,17 +128,18 @@ impl Input {
     }
 
     fn poll_large<T: Transport>(&mut self, socket: &mut T, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
-        let Some(large) = &mut self.large else { return Poll::Pending };
-        let Some(buffer) = &mut large.buffer else {
-            if !self.budget.take(large.len) {
+        if let Some(Large { len, buffer: None }) = self.large {
+            // The tail is part of it, and counted already.
+            if !self.budget.take(len - self.counted) {
                 return Poll::Ready(Ok(Read::NoRoom));
             }
-            let mut buffer = BytesMut::with_capacity(large.len);
-            buffer.put_slice(&std::mem::take(&mut self.tail));
-            large.buffer = Some(buffer);
-            return self.poll_large(socket, cx);
-        };
-        let missing = large.len - buffer.len();
+            self.counted = 0;
+            let mut buffer = BytesMut::with_capacity(len);
+            buffer.put_slice(&self.take_tail());
+            self.large = Some(Large { len, buffer: Some(buffer) });
+        }
+        let Some(Large { len, buffer: Some(buffer) }) = &mut self.large else { return Poll::Pending };
+        let missing = *len - buffer.len();
         let mut limited = buffer.limit(missing);
         let received = ready!(pin!(socket.read_buf(&mut limited)).poll(cx))?;
         if received == 0 {
@@ -133,6 +156,7 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
+        self.budget.give_back(self.counted);
         if let Some(Large { len, buffer: Some(_) }) = self.large {
             self.budget.give_back(len);
         }

@@ -56,7 +56,7 @@ impl<T: Transport> Connection<T> {
         routing: &mut Routing,
     ) -> Result<Batch, End> {
         let handled = self.handle_packets(bytes, owner, routing);
-        // Also at an end in the middle of a batch: what is left in the worker would go to the next connection's client.
+        // Also after an error: the next connection of this worker must not find them.
         self.acknowledge(routing);
         handled
     }
@@ -68,34 +68,32 @@ impl<T: Transport> Connection<T> {
         routing: &mut Routing,
     ) -> Result<Batch, End> {
         let mut batch = Batch::default();
-        let max = self.core.limits().packet_bytes;
+        let max = self.core.hot.packet_bytes();
         let mut packets = 0;
         loop {
             let rest = &bytes[batch.decoded..];
             match codec::decode(rest, self.version, max).map_err(protocol)? {
                 Decoded::NeedMore { at_least } => {
                     batch.needed = at_least;
-                    break;
+                    return Ok(batch);
                 }
                 Decoded::Packet { packet, len } => {
                     packets += 1;
+                    routing.tally.packets_received += 1;
                     batch.decoded += len;
                     self.handle(packet, &rest[..len], owner, routing)?;
                 }
             }
             if packets == PACKETS || routing.deliveries >= DELIVERIES || self.must_wait(routing) {
                 batch.more = batch.decoded < bytes.len();
-                break;
+                return Ok(batch);
             }
         }
-        routing.tally.packets_received += packets as u64;
-        Ok(batch)
     }
 
     /// Is there a subscriber that this publisher has to wait for, before messages to it are lost?
     fn must_wait(&self, routing: &Routing) -> bool {
-        let waits =
-            |slower| !Arc::ptr_eq(slower, &self.client) && !self.core.limits().publisher_stall.is_zero();
+        let waits = |slower| self.core.hot.publishers_wait() && !Arc::ptr_eq(slower, &self.client);
         routing.pressed.as_ref().is_some_and(waits)
     }
 
@@ -159,8 +157,10 @@ impl<T: Transport> Connection<T> {
         message.shared = shared.as_ref();
         match publish.delivery {
             Delivery::AtMostOnce => {
-                // Without RETAIN the frame can leave as it came.
-                message.frame = (!publish.retain).then_some(frame);
+                // Without RETAIN the frame can leave as it came, if its length is written as we would.
+                let remaining = 2 + publish.topic.len() + publish.payload.len();
+                let as_it_came = !publish.retain && frame.len() == remaining + header_len(remaining);
+                message.frame = as_it_came.then_some(frame);
                 self.accept(&message, publish.retain, routing)?;
             }
             Delivery::AtLeastOnce { id, .. } => {
@@ -248,6 +248,16 @@ impl<T: Transport> Connection<T> {
         let (buffer, mark) = recorder.finish();
         routing.give_record(buffer);
         routing.acks.packet(&codec::pubcomp(id), mark);
+    }
+}
+
+/// Bytes of the fixed header before so many others.
+fn header_len(remaining: usize) -> usize {
+    match remaining {
+        0..0x80 => 2,
+        0x80..0x4000 => 3,
+        0x4000..0x20_0000 => 4,
+        _ => 5,
     }
 }
 

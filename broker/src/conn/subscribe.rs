@@ -32,7 +32,7 @@ impl<T: Transport> Connection<T> {
         let core = &self.core;
         let denied = self.principal.rights().is_some_and(|rights| !rights.subscribe(filter));
         let filter: Arc<str> = filter.into();
-        let granted = !denied && !core.is_topic_too_long(&filter) && {
+        let granted = !denied && !core.hot.is_too_long(&filter) && {
             let subscription = Subscription { qos, ..Subscription::default() };
             self.client.lock().session().subscribe(&filter, subscription, true, recorder).is_ok()
         };

@@ -101,7 +101,7 @@ impl Client {
         core: &Core,
     ) {
         let mut locked = self.lock();
-        if locked.state.over || frames.served().contains(&locked.session().sid()) {
+        if locked.state.over || frames.message().served.contains(&locked.session().sid()) {
             return;
         }
         let mut outbox = self.outbox.lock();
@@ -206,9 +206,8 @@ impl Locked<'_> {
 
     /// Is the queue so full that a publisher should wait for this subscriber?
     fn is_queue_nearly_full(&self, core: &Core) -> bool {
-        let limits = core.limits();
         let Queue { messages, bytes } = self.state.counted;
-        messages > limits.queue_messages / 2 || bytes > limits.queue_bytes / 2
+        core.hot.is_nearly_full(messages, bytes)
     }
 }
 

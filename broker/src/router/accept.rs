@@ -30,7 +30,7 @@ pub(crate) fn accept(
     if sys::owns(message.topic) {
         return dropped(core, Dropped::Reserved);
     }
-    if core.is_topic_too_long(message.topic) {
+    if core.hot.is_too_long(message.topic) {
         return dropped(core, Dropped::TopicTooLong);
     }
     if principal.rights().is_some_and(|rights| !rights.publish(message.topic, retain)) {
@@ -40,7 +40,9 @@ pub(crate) fn accept(
         return Accepted::Routed(core.router.publish(message, routing, core));
     }
     let payload = message.shared.cloned().unwrap_or_else(|| Bytes::copy_from_slice(message.payload));
-    let retained = RetainedMessage { topic: message.topic, payload, qos: message.qos.as_u8() };
+    let message = &Outgoing { shared: Some(&payload), ..*message };
+    let retained =
+        RetainedMessage { topic: message.topic, payload: payload.clone(), qos: message.qos.as_u8() };
     let mut routed = Mark::default();
     let kept = principal.retain(&retained, &mut || routed = core.router.publish(message, routing, core));
     match kept {

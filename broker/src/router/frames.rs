@@ -99,9 +99,9 @@ impl<'a> Frames<'a> {
         Frame { head, id, tail: &[], shared: Some(shared), payload: payload.len() }
     }
 
-    /// The numbers of sessions that got it before a crash.
-    pub(crate) fn served(&self) -> &[u64] {
-        self.message.served
+    /// The message itself.
+    pub(crate) fn message(&self) -> &Outgoing<'a> {
+        &self.message
     }
 
     /// The message as sessions keep it.

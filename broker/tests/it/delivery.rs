@@ -151,6 +151,22 @@ async fn a_wrong_acknowledgement_closes_and_an_unknown_one_does_not() {
 }
 
 #[tokio::test]
+async fn a_superfluous_length_byte_is_taken_and_not_passed_on() {
+    let server = Server::start();
+    let mut subscriber = server.clean("sub").await;
+    subscriber.subscribe(&[("t", 0)]).await;
+    let mut publisher = server.clean("pub").await;
+    publisher.send(b"\x30\x84\x00\0\x01tx").await;
+    subscriber.expect_message("t", b"x", 0, false).await;
+    subscriber.ping().await;
+    assert_eq!(
+        server.metrics().bytes_sent.get(),
+        2 * 4 + 5 + 6 + 2,
+        "two CONNACK, SUBACK, PUBLISH, PINGRESP"
+    );
+}
+
+#[tokio::test]
 async fn the_embedder_publishes_too() {
     let server = Server::start();
     let mut subscriber = server.clean("sub").await;

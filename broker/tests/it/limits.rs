@@ -122,7 +122,7 @@ async fn large_packets_share_a_budget_and_wait_for_room() {
     server.until("the first holds it", |metrics| metrics.unfinished_bytes.get() > 100_000).await;
     second.send(&packet[..70_000]).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(server.metrics().unfinished_bytes.get() < 150_000);
+    assert!(server.metrics().unfinished_bytes.get() < 187_500);
     first.send(&packet[70_000..]).await;
     first.expect(Got::Puback(1)).await;
     second.send(&packet[70_000..]).await;
@@ -136,6 +136,22 @@ async fn large_packets_share_a_budget_and_wait_for_room() {
     assert_eq!(server.metrics().packet_stalls.get(), 1);
     drop(first);
     server.until("it is given back", |metrics| metrics.unfinished_bytes.get() == 0).await;
+}
+
+#[tokio::test]
+async fn unfinished_packets_of_middling_size_are_counted_too() {
+    let server = Server::with(Limits { unfinished_bytes: 40_000, ..limits() });
+    let packet = client::publish("t", &[7; 40_000], 1, false, false, 1);
+    let mut first = server.clean("first").await;
+    first.send(&packet[..30_000]).await;
+    server.until("the first is counted", |metrics| metrics.unfinished_bytes.get() >= 30_000).await;
+    let mut second = server.clean("second").await;
+    second.send(&packet[..30_000]).await;
+    second.expect_closed().await;
+    first.send(&packet[30_000..]).await;
+    first.expect(Got::Puback(1)).await;
+    assert_eq!(server.metrics().unfinished_bytes.get(), 0);
+    assert_eq!(server.metrics().packet_stalls.get(), 1);
 }
 
 #[tokio::test]
