@@ -81,7 +81,7 @@ fn a_will_with_retain_is_kept() {
 
 /// Starts a server with connected clients, of which all but one have a will, and ends it by `end`; the next life.
 fn after_an_end(grace: &str, end: impl FnOnce(Server) -> Server) -> Server {
-    let server = Options::new().set(&format!("limits.will_grace=\"{grace}\"")).start();
+    let server = Options::new().set(&format!("limits.will_grace={grace}")).start();
     let mut watcher = Client::connect(server.mqtt(), &Connect::persistent("watcher"));
     watcher.subscribe("will/#", 1);
     watcher.disconnect();

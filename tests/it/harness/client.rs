@@ -41,6 +41,16 @@ impl Client {
         Ok(Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false })
     }
 
+    /// A connection which takes few bytes that are not read.
+    pub(crate) fn open_with_small_buffer(address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        socket.connect(&address.into()).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).unwrap();
+        Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false }
+    }
+
     /// A client whose CONNECT was accepted.
     pub(crate) fn connect(address: SocketAddr, connect: &Connect) -> Self {
         Self::try_connect(address, connect).unwrap_or_else(|| panic!("the server closed instead of CONNACK"))

@@ -9,3 +9,11 @@ pub(crate) mod packet;
 pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod tools;
+
+use parking_lot::{Mutex, MutexGuard};
+
+/// Tests that need most of a machine take turns.
+pub(crate) fn heavy() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock()
+}

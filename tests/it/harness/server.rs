@@ -41,7 +41,7 @@ impl Options {
         self
     }
 
-    /// A setting of the configuration: `key=value`, the value in TOML.
+    /// A setting of the configuration: `key=value`, the value as it is, without quotes.
     pub(crate) fn set(self, setting: &str) -> Self {
         self.argument("--set").argument(setting)
     }
