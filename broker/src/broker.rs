@@ -243,7 +243,7 @@ impl Broker {
         worker::with(|worker| {
             let routing = &mut worker.routing;
             self.core.router.publish(&Outgoing::of(message), routing, &self.core);
-            routing.finish(None, &self.core.metrics);
+            routing.finish(None, &self.core);
         });
     }
 

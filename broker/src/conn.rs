@@ -127,7 +127,7 @@ impl<T: Transport> Connection<T> {
         worker::with(|worker| {
             for _ in 0..ROUNDS {
                 let round = self.round(cx, worker);
-                if let Some(slower) = worker.routing.finish(Some(cx.waker()), &self.core.metrics) {
+                if let Some(slower) = worker.routing.finish(Some(cx.waker()), &self.core) {
                     self.wait_for(slower);
                 }
                 match round {
@@ -148,7 +148,7 @@ impl<T: Transport> Connection<T> {
         let now = clock::now();
         let read = self.read(cx, worker, now)?;
         // Before the own outbox is written: others can work while this task is in the system call.
-        if let Some(slower) = worker.routing.finish(Some(cx.waker()), &self.core.metrics) {
+        if let Some(slower) = worker.routing.finish(Some(cx.waker()), &self.core) {
             self.wait_for(slower);
         }
         let written = self.write(cx, worker, now)?;
@@ -272,12 +272,14 @@ impl<T: Transport> Connection<T> {
         let filters = ended.over.then(|| locked.end(&mut recorder, core));
         locked.count_queue(core);
         drop(locked);
+        let ended_at = recorder.mark();
         if let Some(will) = ended.will {
             worker::with(|worker| {
                 wills::publish(core, &*self.principal, &will, &mut worker.routing);
-                worker.routing.finish(None, &core.metrics);
+                worker.routing.finish(None, core);
             });
         }
+        core.records.hasten(ended_at);
         if let Some(filters) = &filters {
             core.forget_client(&self.client, filters);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::hooks::{LogFailed, Mark, SessionLog};
 use crate::message::Message;
@@ -72,6 +72,13 @@ impl Records {
         let mut recorder = self.recorder();
         record::will_gone(recorder.buffer(), number);
         recorder.append();
+    }
+
+    /// Has what was appended so far written, although no acknowledgement waits for it: a message of QoS 0 that is retained, a
+    /// will, the end of a session. Else a crash would undo what others may already have seen.
+    pub(crate) fn hasten(&self, mark: Mark) {
+        // Nobody waits, and a failure of the log shows wherever somebody does.
+        let _nobody_waits = self.poll_settled(mark, &mut Context::from_waker(Waker::noop()));
     }
 
     /// Is everything up to `mark` kept?

@@ -22,7 +22,7 @@ use crate::broker::Core;
 use crate::conn::Acks;
 use crate::hooks::Mark;
 use crate::message::{Message, QoS};
-use crate::metrics::{Dropped, Metrics, Tally};
+use crate::metrics::{Dropped, Tally};
 use crate::outbox::Dirty;
 use crate::registry::Client;
 use crate::trie::{SubscriberId, Trie};
@@ -74,6 +74,8 @@ pub(crate) struct Routing {
     pub(crate) tally: Tally,
     /// For the publisher itself.
     pub(crate) acks: Acks,
+    /// What is to be kept of this batch without an acknowledgement that waits for it.
+    pub(crate) unanswered: Mark,
     /// A subscriber that is slower than the publisher of this batch.
     pub(crate) pressed: Option<Arc<Client>>,
     /// Deliveries made in this batch.
@@ -100,9 +102,10 @@ impl Routing {
     }
 
     /// Ends a batch: wakes who got something and adds the counts up. Answers the subscriber to wait for, if any.
-    pub(crate) fn finish(&mut self, own: Option<&Waker>, metrics: &Metrics) -> Option<Arc<Client>> {
+    pub(crate) fn finish(&mut self, own: Option<&Waker>, core: &Core) -> Option<Arc<Client>> {
+        core.records.hasten(std::mem::take(&mut self.unanswered));
         self.dirty.wake_all(own);
-        self.tally.flush(metrics);
+        self.tally.flush(&core.metrics);
         self.deliveries = 0;
         self.pressed.take()
     }

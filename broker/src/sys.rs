@@ -162,7 +162,7 @@ pub(crate) async fn publish(core: Arc<Core>, mut stop: Stop) {
                     let message = Outgoing::with_shared(topic, value, QoS::AtMostOnce);
                     core.router.publish(&message, &mut worker.routing, &core);
                 });
-                worker.routing.finish(None, &core.metrics);
+                worker.routing.finish(None, &core);
             });
             last = now;
         }

@@ -75,7 +75,7 @@ pub(crate) async fn publish_after_grace(core: Arc<Core>, grace: Duration, mut st
             let principal = core.hooks.restored(&will.client_id, will.user.as_deref());
             worker::with(|worker| {
                 publish(&core, &*principal, &will, &mut worker.routing);
-                worker.routing.finish(None, &core.metrics);
+                worker.routing.finish(None, &core);
             });
             core.metrics.wills_waiting.set(core.wills.len() as u64);
         }
@@ -93,7 +93,10 @@ pub(crate) fn publish(
     let will = &recorded.will;
     let message = Outgoing::with_shared(&will.topic, &will.payload, will.qos);
     match accept(core, principal, &message, will.retain, routing) {
-        Accepted::Routed(_) => core.metrics.wills_published.add(1),
+        Accepted::Routed(mark) => {
+            routing.unanswered = routing.unanswered.max(mark);
+            core.metrics.wills_published.add(1);
+        }
         Accepted::Dropped(reason) => {
             tracing::info!(
                 client = &*recorded.client_id,

@@ -170,7 +170,7 @@ fn begin(core: &Core, seat: &Seat, hello: Hello, principal: &Arc<dyn Principal>)
         if let Some(will) = &connected.will {
             wills::publish(core, &*before, will, routing);
         }
-        routing.finish(None, &core.metrics);
+        routing.finish(None, core);
     });
     (connected.epoch, connected.session_present)
 }

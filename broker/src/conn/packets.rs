@@ -161,7 +161,8 @@ impl<T: Transport> Connection<T> {
                 let remaining = 2 + publish.topic.len() + publish.payload.len();
                 let as_it_came = !publish.retain && frame.len() == remaining + header_len(remaining);
                 message.frame = as_it_came.then_some(frame);
-                self.accept(&message, publish.retain, routing)?;
+                let mark = self.accept(&message, publish.retain, routing)?;
+                routing.unanswered = routing.unanswered.max(mark);
             }
             Delivery::AtLeastOnce { id, .. } => {
                 let mark = self.accept(&message, publish.retain, routing)?;
