@@ -115,6 +115,9 @@ fn only_who_stays_away_has_a_will(end: fn(Server) -> Server) {
     let server = server.restart();
     wait_for_metric(&server, "distkv_wills_waiting", &[], |waiting| waiting == 0.0);
     let mut watcher = Client::connect(server.mqtt(), &Connect::persistent("watcher"));
+    // Its PUBACK may have died with the server: then the same message comes again.
+    let publish = watcher.poll_message();
+    assert!(publish.is_none_or(|publish| publish.dup && publish.topic == "will/lost"));
     watcher.expect_nothing_more();
 }
 
@@ -126,6 +129,15 @@ fn after_a_crash_only_who_stays_away_has_a_will() {
 #[test]
 fn after_a_stop_only_who_stays_away_has_a_will() {
     only_who_stays_away_has_a_will(by_sigterm);
+}
+
+#[test]
+fn a_disconnect_counts_although_the_server_crashes_right_after_it() {
+    let server = Options::new().set("limits.will_grace=0s").start();
+    Client::connect(server.mqtt(), &with_will("polite")).disconnect();
+    let server = server.restart();
+    assert_eq!(server.metric("distkv_wills_published_total", &[]), 0.0);
+    assert_eq!(server.metric("distkv_wills_waiting", &[]), 0.0);
 }
 
 #[test]
