@@ -9,6 +9,7 @@
 mod client;
 mod connect;
 mod delivery;
+mod embedder;
 mod limits;
 mod model;
 mod restart;
