@@ -206,7 +206,7 @@ fn command(kind: Kind, programs: &Programs, directory: &Path) -> anyhow::Result<
 }
 
 /// What differs from DistKV's defaults.
-pub(crate) const DISTKV_SETTINGS: &[&str] = &[];
+pub(crate) const DISTKV_SETTINGS: &[&str] = &["limits.inflight=100"];
 
 /// What differs from mosquitto's defaults. `user root` only keeps it from giving up rights on its temporary directory.
 pub(crate) const MOSQUITTO_SETTINGS: &[&str] = &[
