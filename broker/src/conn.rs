@@ -37,7 +37,7 @@ use self::timers::{Due, Timers};
 use crate::broker::Core;
 use crate::clock;
 use crate::codec::ProtocolVersion;
-use crate::hooks::Principal;
+use crate::hooks::{Mark, Principal};
 use crate::registry::{Client, Seat};
 use crate::session::Goodbye;
 use crate::transport::Transport;
@@ -89,6 +89,9 @@ struct Connection<T> {
     replays: Replays,
     /// The subscriber that this publisher waits for.
     slower: Option<Arc<Client>>,
+    /// What this publisher has written to the log. No more is read from it before that is kept: so a client which waits for no
+    /// acknowledgements (QoS 0, RETAIN) is slowed down to what the log takes.
+    unkept: Mark,
 }
 
 /// What one round achieved.
@@ -120,6 +123,7 @@ impl<T: Transport> Connection<T> {
             timers,
             replays: Replays::new(),
             slower: None,
+            unkept: Mark::default(),
         }
     }
 
@@ -172,7 +176,7 @@ impl<T: Transport> Connection<T> {
 
     /// Reads and handles one batch. Answers whether to try again: only a read that finds nothing leaves a waker behind.
     fn read(&mut self, cx: &mut Context<'_>, worker: &mut Worker, now: Instant) -> Result<bool, End> {
-        if !self.may_read(cx) {
+        if !self.may_read(cx)? {
             return Ok(false);
         }
         let Worker { buffer, routing } = worker;
@@ -206,16 +210,21 @@ impl<T: Transport> Connection<T> {
         Ok(true)
     }
 
-    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
+    fn may_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if let Some(slower) = &self.slower {
             if slower.outbox.poll_relief(cx).is_pending() {
-                return false;
+                return Ok(false);
             }
             self.slower = None;
             self.timers.relief = None;
         }
+        match self.core.records.poll_settled(self.unkept, cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(kept) => kept.map_err(End::LogFailed)?,
+        }
+        self.unkept = Mark::default();
         // A client that reads no acknowledgements gets no further ones.
-        !(self.output.is_blocked() && self.client.outbox.is_clogged())
+        Ok(!(self.output.is_blocked() && self.client.outbox.is_clogged()))
     }
 
     fn wait_for(&mut self, slower: Arc<Client>) {

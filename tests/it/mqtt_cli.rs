@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use crate::harness::clock::{SOON, wait_until};
-use crate::harness::server::{Server, distkv, free_address};
+use crate::harness::server::{Options, Server, distkv, free_address};
 use crate::harness::tools::{Tool, mosquitto_pub, mosquitto_sub};
 
 const DISTKV: &str = env!("CARGO_BIN_EXE_distkv");
@@ -213,4 +213,14 @@ fn the_load_tool_counts_every_message() {
         assert!(output.status.success(), "{scenario}: {text}{}", String::from_utf8_lossy(&output.stderr));
         assert!(text.contains(r#""missing":0,"repeated":0,"wrong":0,"gave_up":false"#), "{scenario}: {text}");
     }
+}
+
+#[test]
+fn a_flood_of_retained_messages_at_qos_0_is_slowed_down_and_not_dropped() {
+    // Snapshots begin early and often, so the writer gets ahead of them.
+    let server = Options::new().set("store.snapshot_bytes=64KiB").start();
+    let output =
+        distkv(&["bench", "mqtt", "retained", "-n", "50000", "-b", "200", "-p", &server.port(), "--json"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
 }

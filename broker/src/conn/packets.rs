@@ -209,9 +209,12 @@ impl<T: Transport> Connection<T> {
         Ok(())
     }
 
-    fn accept(&self, message: &Outgoing<'_>, retain: bool, routing: &mut Routing) -> Result<Mark, End> {
+    fn accept(&mut self, message: &Outgoing<'_>, retain: bool, routing: &mut Routing) -> Result<Mark, End> {
         match accept(&self.core, &*self.principal, message, retain, routing) {
-            Accepted::Routed(mark) => Ok(mark),
+            Accepted::Routed(mark) => {
+                self.unkept = self.unkept.max(mark);
+                Ok(mark)
+            }
             Accepted::Dropped(reason) => {
                 tracing::debug!(client = &*self.client.id, topic = message.topic, ?reason, "publish dropped");
                 Ok(Mark::default())
