@@ -50,7 +50,7 @@ impl User {
         };
         match committed {
             Ok(committed) => Ok(Mark(committed.lsn.0)),
-            Err(error) => Err(refusal(message.topic, &error)),
+            Err(error) => Err(refusal(message, &error)),
         }
     }
 }
@@ -81,12 +81,42 @@ impl Principal for User {
     }
 }
 
-fn refusal(topic: &str, error: &WriteError) -> RetainRefused {
+/// A message at QoS 1 or 2 that could be kept at another time must not be acknowledged: its client is to send it again.
+/// What can never be kept is dropped, as MQTT 3 has no other answer.
+fn refusal(message: &RetainedMessage<'_>, error: &WriteError) -> RetainRefused {
+    let topic = message.topic;
     match error {
         WriteError::Unavailable(_) => RetainRefused::Unavailable,
-        error => {
+        WriteError::DiskFull | WriteError::Overloaded if message.qos > 0 => {
+            tracing::debug!(topic, "a retained message is refused for now: {error}");
+            RetainRefused::Unavailable
+        }
+        WriteError::DiskFull | WriteError::Overloaded => {
+            tracing::debug!(topic, "a retained message at QoS 0 is dropped: {error}");
+            RetainRefused::Quota
+        }
+        WriteError::TooLarge { .. } | WriteError::ClockExhausted => {
             tracing::warn!(topic, "a retained message was not taken: {error}");
             RetainRefused::Quota
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_kept_later_is_not_acknowledged_now() {
+        let message = |qos| RetainedMessage { topic: "a", payload: Bytes::from_static(b"x"), qos };
+        for later in [WriteError::DiskFull, WriteError::Overloaded] {
+            assert_eq!(refusal(&message(0), &later), RetainRefused::Quota);
+            assert_eq!(refusal(&message(1), &later), RetainRefused::Unavailable);
+            assert_eq!(refusal(&message(2), &later), RetainRefused::Unavailable);
+        }
+        let never = WriteError::TooLarge { bytes: 2, limit: 1 };
+        assert_eq!(refusal(&message(1), &never), RetainRefused::Quota);
     }
 }
