@@ -231,7 +231,10 @@ impl<T: Transport> Connection<T> {
     ) -> Result<(), End> {
         let mut recorder = self.core.records.recorder_with(routing.take_record());
         let handled = handle(self.client.lock().session(), &mut recorder);
-        routing.give_record(recorder.finish().0);
+        let (buffer, mark) = recorder.finish();
+        routing.give_record(buffer);
+        // Nothing is promised by it, but a client shall not get again what it has acknowledged if that can be helped.
+        routing.unanswered = routing.unanswered.max(mark);
         routing.acks.window = true;
         handled.map(drop).map_err(wrong)
     }
