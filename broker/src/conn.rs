@@ -12,6 +12,7 @@ mod input;
 mod junk;
 mod output;
 mod packets;
+mod patience;
 mod replays;
 mod subscribe;
 mod timers;
@@ -32,6 +33,7 @@ use self::end::End;
 use self::handshake::Accepted;
 use self::input::{Input, Read};
 use self::output::{Output, Written};
+use self::patience::Patience;
 use self::replays::Replays;
 use self::timers::{Due, Timers};
 use crate::broker::Core;
@@ -87,8 +89,7 @@ struct Connection<T> {
     output: Output,
     timers: Timers,
     replays: Replays,
-    /// The subscriber that this publisher waits for.
-    slower: Option<Arc<Client>>,
+    patience: Patience,
     /// What this publisher has written to the log. No more is read from it before that is kept: so a client which waits for no
     /// acknowledgements (QoS 0, RETAIN) is slowed down to what the log takes.
     unkept: Mark,
@@ -122,7 +123,7 @@ impl<T: Transport> Connection<T> {
             output: Output::default(),
             timers,
             replays: Replays::new(),
-            slower: None,
+            patience: Patience::default(),
             unkept: Mark::default(),
         }
     }
@@ -131,9 +132,7 @@ impl<T: Transport> Connection<T> {
         worker::with(|worker| {
             for _ in 0..ROUNDS {
                 let round = self.round(cx, worker);
-                if let Some(slower) = worker.routing.finish(Some(cx.waker()), &self.core) {
-                    self.wait_for(slower);
-                }
+                worker.routing.finish(Some(cx.waker()), &self.core);
                 match round {
                     Ok(Round::Busy) => {}
                     Ok(Round::Idle) => return Poll::Pending,
@@ -152,9 +151,7 @@ impl<T: Transport> Connection<T> {
         let now = clock::now();
         let read = self.read(cx, worker, now)?;
         // Before the own outbox is written: others can work while this task is in the system call.
-        if let Some(slower) = worker.routing.finish(Some(cx.waker()), &self.core) {
-            self.wait_for(slower);
-        }
+        worker.routing.finish(Some(cx.waker()), &self.core);
         let written = self.write(cx, worker, now)?;
         let replayed = written == Written::All
             && self.replays.advance(&self.client, &*self.principal, &mut worker.routing, &self.core);
@@ -163,9 +160,7 @@ impl<T: Transport> Connection<T> {
             Some(Due::Stall) if self.input.waits_for_room() => return Err(End::PacketStall),
             Some(Due::Stall) => return Err(End::WriteStall),
             Some(Due::Relief) => {
-                if let Some(slower) = self.slower.take() {
-                    slower.outbox.give_up();
-                }
+                self.patience.give_up(now, self.core.limits().publisher_stall);
                 self.timers.relief = None;
                 return Ok(Round::Busy);
             }
@@ -180,6 +175,8 @@ impl<T: Transport> Connection<T> {
             return Ok(false);
         }
         let Worker { buffer, routing } = worker;
+        let waits = self.core.hot.publishers_wait() && self.patience.is_there(now);
+        routing.waiting_publisher = waits.then_some(self.client.subscriber);
         let Poll::Ready(read) = self.input.poll_read(&mut self.socket, cx, buffer) else { return Ok(false) };
         let received = match read.map_err(End::Failed)? {
             Read::End => return Err(End::Closed),
@@ -203,6 +200,11 @@ impl<T: Transport> Connection<T> {
                 received
             }
         };
+        if !routing.pressed.is_empty() {
+            self.core.metrics.publisher_stalls.add(1);
+            self.timers.relief = Some(now + self.core.limits().publisher_stall);
+            self.patience.wait_for(std::mem::take(&mut routing.pressed));
+        }
         if received > 0 {
             self.timers.heard(now);
             routing.tally.bytes_received += received as u64;
@@ -211,11 +213,10 @@ impl<T: Transport> Connection<T> {
     }
 
     fn may_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if let Some(slower) = &self.slower {
-            if slower.outbox.poll_relief(cx).is_pending() {
-                return Ok(false);
-            }
-            self.slower = None;
+        if self.patience.poll(cx).is_pending() {
+            return Ok(false);
+        }
+        if !self.input.waits_for_room() {
             self.timers.relief = None;
         }
         match self.core.records.poll_settled(self.unkept, cx) {
@@ -225,16 +226,6 @@ impl<T: Transport> Connection<T> {
         self.unkept = Mark::default();
         // A client that reads no acknowledgements gets no further ones.
         Ok(!(self.output.is_blocked() && self.client.outbox.is_clogged()))
-    }
-
-    fn wait_for(&mut self, slower: Arc<Client>) {
-        let wait = self.core.limits().publisher_stall;
-        if wait.is_zero() || Arc::ptr_eq(&slower, &self.client) {
-            return;
-        }
-        self.core.metrics.publisher_stalls.add(1);
-        self.timers.relief = Some(clock::now() + wait);
-        self.slower = Some(slower);
     }
 
     fn write(&mut self, cx: &mut Context<'_>, worker: &mut Worker, now: Instant) -> Result<Written, End> {

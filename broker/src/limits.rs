@@ -54,8 +54,9 @@ pub struct Limits {
     pub outbox_messages: usize,
     /// Bytes on their way over all clients, apart from the first 4 KiB of each; as for bytes. Default 512 MiB.
     pub outboxes_bytes: usize,
-    /// How long a publisher waits for a subscriber whose outbox or queue is nearly full, before messages are dropped. A subscriber
-    /// that does not use it to catch up gets no second chance until it has. 0: never waits. Default 50 ms.
+    /// How long a publisher waits for subscribers whose outbox or queue is nearly full, before messages are dropped. A
+    /// subscriber that does not use it to catch up gets no second chance until it has, and the publisher then waits for nobody for
+    /// twenty times as long. 0: never waits. Default 50 ms.
     pub publisher_stall: Duration,
     /// A client that does not read at all while data waits for it is closed after this. Default 60 s.
     pub write_stall: Duration,

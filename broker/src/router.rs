@@ -76,8 +76,9 @@ pub(crate) struct Routing {
     pub(crate) acks: Acks,
     /// What is to be kept of this batch without an acknowledgement that waits for it.
     pub(crate) unanswered: Mark,
-    /// A subscriber that is slower than the publisher of this batch.
-    pub(crate) pressed: Option<Arc<Client>>,
+    /// The publisher of this batch, if it would wait for slower subscribers, and those that it has to wait for.
+    pub(crate) waiting_publisher: Option<SubscriberId>,
+    pub(crate) pressed: Vec<Arc<Client>>,
     /// Deliveries made in this batch.
     pub(crate) deliveries: usize,
 }
@@ -101,13 +102,21 @@ impl Routing {
         self.heads = heads;
     }
 
-    /// Ends a batch: wakes who got something and adds the counts up. Answers the subscriber to wait for, if any.
-    pub(crate) fn finish(&mut self, own: Option<&Waker>, core: &Core) -> Option<Arc<Client>> {
+    /// Notes a subscriber that the publisher should wait for.
+    pub(crate) fn press(&mut self, client: &Arc<Client>) {
+        if self.waiting_publisher.is_some_and(|publisher| publisher != client.subscriber) {
+            self.pressed.push(Arc::clone(client));
+        }
+    }
+
+    /// Ends a batch: wakes who got something and adds the counts up.
+    pub(crate) fn finish(&mut self, own: Option<&Waker>, core: &Core) {
         core.records.hasten(std::mem::take(&mut self.unanswered));
         self.dirty.wake_all(own);
         self.tally.flush(&core.metrics);
         self.deliveries = 0;
-        self.pressed.take()
+        self.waiting_publisher = None;
+        self.pressed.clear();
     }
 }
 
@@ -227,8 +236,8 @@ fn deliver_at_most_once(client: &Arc<Client>, frames: &mut Frames<'_>, routing: 
     if !outbox.publish(&frames.plain(), &mut routing.dirty) {
         routing.tally.dropped_outbox += 1;
     }
-    if outbox.presses() && routing.pressed.is_none() {
-        routing.pressed = Some(Arc::clone(client));
+    if outbox.presses() {
+        routing.press(client);
     }
 }
 

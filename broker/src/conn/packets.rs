@@ -1,8 +1,6 @@
 //! What the client's packets do. Acknowledgements gather in the worker and go to the own outbox together, once per batch, with the
 //! mark for which they have to wait.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::Connection;
@@ -84,17 +82,12 @@ impl<T: Transport> Connection<T> {
                     self.handle(packet, &rest[..len], owner, routing)?;
                 }
             }
-            if packets == PACKETS || routing.deliveries >= DELIVERIES || self.must_wait(routing) {
+            // Also when there is a subscriber to wait for, before messages to it are lost.
+            if packets == PACKETS || routing.deliveries >= DELIVERIES || !routing.pressed.is_empty() {
                 batch.more = batch.decoded < bytes.len();
                 return Ok(batch);
             }
         }
-    }
-
-    /// Is there a subscriber that this publisher has to wait for, before messages to it are lost?
-    fn must_wait(&self, routing: &Routing) -> bool {
-        let waits = |slower| self.core.hot.publishers_wait() && !Arc::ptr_eq(slower, &self.client);
-        routing.pressed.as_ref().is_some_and(waits)
     }
 
     /// Moves the batch's acknowledgements into the own outbox, and what the session lets go now.

@@ -118,8 +118,8 @@ impl Client {
             }
             Delivery::Dropped(_) => routing.tally.dropped_queue += 1,
         }
-        if routing.pressed.is_none() && outbox.presses() {
-            routing.pressed = Some(Arc::clone(self));
+        if outbox.presses() {
+            routing.press(self);
         }
     }
 
