@@ -130,8 +130,9 @@ impl<T: Transport> Connection<T> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         worker::with(|worker| {
+            let now = clock::now();
             for _ in 0..ROUNDS {
-                let round = self.round(cx, worker);
+                let round = self.round(cx, worker, now);
                 worker.routing.finish(Some(cx.waker()), &self.core);
                 match round {
                     Ok(Round::Busy) => {}
@@ -147,8 +148,7 @@ impl<T: Transport> Connection<T> {
         })
     }
 
-    fn round(&mut self, cx: &mut Context<'_>, worker: &mut Worker) -> Result<Round, End> {
-        let now = clock::now();
+    fn round(&mut self, cx: &mut Context<'_>, worker: &mut Worker, now: Instant) -> Result<Round, End> {
         let read = self.read(cx, worker, now)?;
         // Before the own outbox is written: others can work while this task is in the system call.
         worker.routing.finish(Some(cx.waker()), &self.core);
