@@ -44,15 +44,19 @@ impl Bridge {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Connects the store's feed to the broker, and the broker's sessions to the store's snapshots. Call it once, before
-    /// the broker listens: until then no retained message is taken.
+    /// Connects the store's feed to the broker. Call it once, before the broker starts: until then no retained message is taken.
     pub fn attach(&self, broker: &Arc<Broker>) {
         let Shared { store, mapping, observer } = &*self.shared;
         observer.get_or_init(|| {
-            let sessions = Arc::clone(broker);
-            store.on_checkpoint(Box::new(move |_| sessions.checkpoint()));
             store.observe(Arc::new(feed::Messages::new(mapping.clone(), Arc::clone(broker))))
         });
+    }
+
+    /// From now on snapshots are taken, with all sessions of the broker, which has started.
+    pub fn keep_sessions(&self, broker: &Arc<Broker>) {
+        let broker = Arc::clone(broker);
+        self.shared.store.on_checkpoint(Box::new(move |_| broker.checkpoint()));
+        self.shared.store.release_snapshots();
     }
 
     /// There are no users yet, and so no rights: everybody is anonymous. A name that nobody has checked is not kept.

@@ -51,6 +51,8 @@ impl Node {
     /// Takes up the sessions of before, and serves clients on these sockets.
     pub(super) fn serve(&self, listeners: Vec<TcpListener>) {
         self.broker.start();
+        // Not before: a snapshot drops the records of sessions that the broker has not taken up.
+        self.bridge.keep_sessions(&self.broker);
         for listener in listeners {
             self.broker.listen(listener);
         }
@@ -135,6 +137,7 @@ fn options(config: &Config, node: NodeName) -> Options {
         sync_interval: config.sync_interval.0,
         segment_bytes: config.store.segment_bytes.0,
         snapshot_bytes: config.store.snapshot_bytes.0,
+        hold_snapshots: true,
         value_bytes_max: config.store.value_bytes_max.as_usize(),
         ..Options::new(node)
     }

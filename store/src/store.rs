@@ -44,6 +44,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// A snapshot is taken when the journal has grown by so much since the last one, or by half of that snapshot's length if that is more.
     pub snapshot_bytes: u64,
+    /// No snapshot is begun before [`Store::release_snapshots`]. A snapshot drops the local records before it, so an embedder which
+    /// has some must have taken them up first, and have said by [`Store::on_checkpoint`] how they are written again.
+    pub hold_snapshots: bool,
     /// The longest value, in bytes.
     pub value_bytes_max: usize,
 }
@@ -58,6 +61,7 @@ impl Options {
             sync_interval: journal.sync_interval,
             segment_bytes: journal.segment_bytes,
             snapshot_bytes: 16 << 20,
+            hold_snapshots: false,
             value_bytes_max: 64 << 20,
         }
     }
@@ -173,6 +177,11 @@ impl Store {
     /// Makes everything durable that was written before, and waits for it.
     pub fn sync(&self) -> Result<(), JournalFailed> {
         self.0.shared.journal.sync()
+    }
+
+    /// Ends what [`Options::hold_snapshots`] began.
+    pub fn release_snapshots(&self) {
+        self.0.shared.snapshots.release();
     }
 
     /// Takes a snapshot now, and waits for it. One that is under way in the background is waited for first.

@@ -47,6 +47,24 @@ fn thousands_of_queued_messages_come_in_order_after_a_crash() {
     keeper.expect_nothing_more();
 }
 
+#[test]
+fn a_snapshot_that_is_due_at_the_start_does_not_forget_the_sessions() {
+    // Every record asks for a snapshot, those too which a start makes before the broker has taken its sessions up.
+    let mut server = Options::new().set("store.snapshot_bytes=1B").start();
+    leave_session(&server, 1);
+    for round in 0..5 {
+        let mut publisher = Client::connect(server.mqtt(), &Connect::new("publisher"));
+        publisher.publish("queue/x", round.to_string(), 1);
+        wait_for_metric(&server, "distkv_snapshots_total", &[], |taken| taken > 0.0);
+        server = server.restart();
+    }
+    let mut keeper = come_back(&server);
+    for round in 0..5 {
+        assert_eq!(keeper.message().text(), round.to_string());
+    }
+    keeper.expect_nothing_more();
+}
+
 /// What the keeper gets of 250 messages when its queue takes 100.
 fn after_a_full_queue(drop: &str) -> Vec<String> {
     let setting = format!("limits.queue_drop={drop}");

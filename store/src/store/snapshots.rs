@@ -29,6 +29,8 @@ const PURGE: usize = 256;
 pub(super) struct Snapshots {
     /// The next one is due when the journal is here.
     due: AtomicU64,
+    /// None is begun yet: see [`Options::hold_snapshots`].
+    held: AtomicBool,
     /// The least growth of the journal between two.
     least: u64,
     /// While one is taken, writes are refused when the journal is here.
@@ -72,6 +74,7 @@ impl Snapshots {
     pub(super) fn new(options: &Options, journal: &JournalStats) -> Self {
         let snapshots = Self {
             due: AtomicU64::new(0),
+            held: AtomicBool::new(options.hold_snapshots),
             limit: AtomicU64::new(u64::MAX),
             overrun: AtomicBool::new(false),
             least: options.snapshot_bytes,
@@ -91,7 +94,7 @@ impl Snapshots {
 
     /// The journal has grown up to `lsn`.
     pub(super) fn grown(&self, lsn: Lsn) {
-        if lsn.0 >= self.due.load(Ordering::Relaxed) {
+        if lsn.0 >= self.due.load(Ordering::Relaxed) && !self.held.load(Ordering::Acquire) {
             // Once: the next is planned when this one is done.
             self.due.store(u64::MAX, Ordering::Relaxed);
             self.signals.lock().due = true;
@@ -100,6 +103,11 @@ impl Snapshots {
         if lsn.0 >= self.limit.load(Ordering::Relaxed) {
             self.overrun.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// From now on they are taken when they are due; one that is overdue with the next growth of the journal.
+    pub(super) fn release(&self) {
+        self.held.store(false, Ordering::Release);
     }
 
     /// Must writes be refused until the snapshot under way is done?
