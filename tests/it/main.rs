@@ -4,6 +4,7 @@
 mod cli;
 mod clients;
 mod corpora;
+mod disk;
 mod dump;
 mod harness;
 mod hostile;

@@ -1,3 +1,5 @@
+//! Tests of outboxes: order, limits, wake-ups, marks.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 

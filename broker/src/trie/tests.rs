@@ -1,3 +1,5 @@
+//! Tests of the tree of filters.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

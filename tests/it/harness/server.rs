@@ -20,8 +20,8 @@ pub(crate) struct Options {
     durability: Option<&'static str>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    /// A shell command that comes before the program in the same process: limits.
-    before: Option<String>,
+    /// Shell commands that come before the program in the same process: limits, traps.
+    before: Vec<String>,
 }
 
 impl Options {
@@ -52,8 +52,13 @@ impl Options {
     }
 
     /// A limit as the shell's `ulimit` takes it, such as `-n 64`.
-    pub(crate) fn limit(mut self, limit: &str) -> Self {
-        self.before = Some(format!("ulimit {limit}"));
+    pub(crate) fn limit(self, limit: &str) -> Self {
+        self.shell(&format!("ulimit {limit}"))
+    }
+
+    /// A command of the shell that becomes the server.
+    pub(crate) fn shell(mut self, command: &str) -> Self {
+        self.before.push(command.to_owned());
         self
     }
 
@@ -257,8 +262,8 @@ impl Stopped {
             Ok(broker) => self.foreign_broker(broker),
             Err(_) => self.own_broker(),
         };
-        if let Some(before) = &self.options.before {
-            let script = format!("{before} && exec \"$0\" \"$@\"");
+        if !self.options.before.is_empty() {
+            let script = format!("{} && exec \"$0\" \"$@\"", self.options.before.join(" && "));
             words.splice(0..0, ["sh".to_owned(), "-c".to_owned(), script]);
         }
         let mut command = Command::new(&words[0]);
