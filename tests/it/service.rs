@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
+use crate::harness::client::Client;
 use crate::harness::clock::{SOON, wait_until};
+use crate::harness::packet::{Connect, Packet};
 use crate::harness::server::{Options, Server, Stopped, wait_for_metric};
 use crate::harness::tools::mosquitto_pub;
 
@@ -65,6 +67,29 @@ fn sigterm_and_sigint_end_it_with_code_0() {
         assert_eq!(status.code(), Some(0), "{signal}: {}", server.log());
         assert!(server.log().contains("stopped"), "{}", server.log());
     }
+}
+
+#[test]
+fn what_is_queued_is_sent_before_the_end() {
+    let mut server = Options::new().set("limits.publisher_stall=0s").start();
+    let mut slow = Client::open_with_small_buffer(server.mqtt());
+    slow.send(&Connect::new("slow").encode());
+    slow.expect(Packet::Connack { session_present: false, code: 0 });
+    slow.subscribe("t", 0);
+    let mut publisher = Client::connect(server.mqtt(), &Connect::new("publisher"));
+    let mut published = 0;
+    // More than the sockets take: the rest waits in the server.
+    while server.metric("distkv_outbox_bytes", &[]) < 200_000.0 {
+        publisher.publish("t", vec![b'x'; 20_000], 1);
+        published += 1;
+    }
+    server.signal("TERM");
+    wait_for_log(&server, "stopping");
+    for number in 0..published {
+        assert_eq!(slow.message().payload.len(), 20_000, "message {number} of {published}");
+    }
+    slow.expect_closed();
+    assert_eq!(server.exit_status().code(), Some(0), "{}", server.log());
 }
 
 #[test]
