@@ -217,8 +217,9 @@ fn the_load_tool_counts_every_message() {
 
 #[test]
 fn a_flood_of_retained_messages_at_qos_0_is_slowed_down_and_not_dropped() {
-    // Snapshots begin early and often, so the writer gets ahead of them.
-    let server = Options::new().set("store.snapshot_bytes=64KiB").start();
+    // Snapshots begin early and often, so the writer gets ahead of them. (Not so often that what the log may grow while one is
+    // taken is less than what one read brings.)
+    let server = Options::new().set("store.snapshot_bytes=1MiB").start();
     let output =
         distkv(&["bench", "mqtt", "retained", "-n", "50000", "-b", "200", "-p", &server.port(), "--json"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
