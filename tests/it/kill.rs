@@ -1,7 +1,7 @@
 //! `kill -9` again and again, at random moments, while clients publish, set and delete retained messages, and a persistent
 //! subscriber reads. Nothing that was acknowledged may be lost, nothing deleted may return, and QoS 2 arrives once.
 //!
-//! `DISTKV_KILL_ROUNDS` sets the number of rounds (50), `DISTKV_SEED` repeats a run.
+//! `KILL_ROUNDS` sets the number of rounds (50), `TEST_SEED` repeats a run.
 
 mod publisher;
 mod retainer;
@@ -73,8 +73,8 @@ impl World {
 }
 
 fn rounds() -> u64 {
-    match env::var("DISTKV_KILL_ROUNDS") {
-        Ok(text) => text.parse().expect("DISTKV_KILL_ROUNDS is a number"),
+    match env::var("KILL_ROUNDS") {
+        Ok(text) => text.parse().expect("KILL_ROUNDS is a number"),
         Err(_) => 50,
     }
 }

@@ -70,10 +70,6 @@ impl Client {
         }
     }
 
-    pub(crate) fn local_address(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
-    }
-
     /// A packet identifier that was not used lately.
     pub(crate) fn id(&mut self) -> u16 {
         self.next_id = self.next_id % 65_535 + 1;

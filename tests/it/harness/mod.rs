@@ -1,8 +1,6 @@
 //! What the tests of the whole are made with: a server process, a client that speaks raw packets, runners for the
 //! clients of others, and waiting for conditions.
 
-#![allow(dead_code, reason = "the tests that use the rest are on their way")]
-
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod packet;

@@ -10,14 +10,14 @@ impl Random {
         Self(seed)
     }
 
-    /// A generator from the environment variable `DISTKV_SEED`, or else from a seed of this process. The seed is printed,
+    /// A generator from the environment variable `TEST_SEED`, or else from a seed of this process. The seed is printed,
     /// which shows when the test fails.
     pub(crate) fn from_environment() -> Self {
-        let seed = match env::var("DISTKV_SEED") {
-            Ok(text) => text.parse().expect("DISTKV_SEED is a number"),
+        let seed = match env::var("TEST_SEED") {
+            Ok(text) => text.parse().expect("TEST_SEED is a number"),
             Err(_) => u64::from(std::process::id()),
         };
-        println!("to repeat this: DISTKV_SEED={seed}");
+        println!("to repeat this: TEST_SEED={seed}");
         Self(seed)
     }
 

@@ -147,10 +147,6 @@ impl Server {
         wait_for("the server's end", SOON, || self.process.try_wait().unwrap())
     }
 
-    pub(crate) fn runs(&mut self) -> bool {
-        self.process.try_wait().unwrap().is_none()
-    }
-
     /// Takes the state out of `self`, whose `drop` must not run on a process that has ended.
     fn into_stopped(self) -> Stopped {
         let mut server = self;
@@ -258,7 +254,7 @@ impl Stopped {
     }
 
     fn command(&self) -> Command {
-        let mut words = match env::var("DISTKV_TEST_BROKER") {
+        let mut words = match env::var("TEST_BROKER") {
             Ok(broker) => self.foreign_broker(broker),
             Err(_) => self.own_broker(),
         };
@@ -304,7 +300,7 @@ impl Stopped {
     }
 
     fn is_ready(&self) -> bool {
-        if env::var("DISTKV_TEST_BROKER").is_ok() {
+        if env::var("TEST_BROKER").is_ok() {
             return TcpStream::connect(self.mqtt).is_ok();
         }
         matches!(self.get("/health/ready"), Ok((200, _)))
