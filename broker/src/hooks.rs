@@ -94,12 +94,15 @@ pub trait Rights: Send + Sync {
 }
 
 /// A retained message on its way into or out of the embedder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RetainedMessage<'a> {
     /// The topic name.
     pub topic: &'a str,
-    /// The payload. On its way in it may be a slice of a larger buffer: keep a copy, not the slice.
-    pub payload: Bytes,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The payload as a buffer that may be shared instead of copied, which pays for large ones. On its way in it may be a slice of a
+    /// larger buffer: who keeps it for long keeps a copy.
+    pub shared: Option<&'a Bytes>,
     /// The QoS it was published with: 0, 1 or 2.
     pub qos: u8,
 }

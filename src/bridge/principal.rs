@@ -46,7 +46,7 @@ impl User {
             self.view.delete(path, Meta::default(), carrier)
         } else {
             let meta = Meta::default().with_qos(message.qos);
-            self.view.set(path, payload::to_value(&message.payload), meta, carrier)
+            self.view.set(path, payload::to_value(message.payload), meta, carrier)
         };
         match committed {
             Ok(committed) => Ok(Mark(committed.lsn.0)),
@@ -104,13 +104,11 @@ fn refusal(message: &RetainedMessage<'_>, error: &WriteError) -> RetainRefused {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     #[test]
     fn what_may_be_kept_later_is_not_acknowledged_now() {
-        let message = |qos| RetainedMessage { topic: "a", payload: Bytes::from_static(b"x"), qos };
+        let message = |qos| RetainedMessage { topic: "a", payload: b"x", shared: None, qos };
         for later in [WriteError::DiskFull, WriteError::Overloaded] {
             assert_eq!(refusal(&message(0), &later), RetainRefused::Quota);
             assert_eq!(refusal(&message(1), &later), RetainRefused::Unavailable);

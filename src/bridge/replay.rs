@@ -1,6 +1,7 @@
 //! The replay of retained messages: a cursor over the entries that a filter's pattern matches.
 
 use distkv_broker::hooks::{Progress, Replay, RetainedMessage};
+use distkv_broker::message::COPIED_MAX;
 use distkv_store::path::Pattern;
 use distkv_store::tree;
 use distkv_store::view::{Cursor, View};
@@ -40,10 +41,18 @@ impl Replay for Slices {
             if !mapping.topic(path, topic) {
                 return;
             }
-            let payload = payload::from_value(value);
-            // For MQTT an empty payload is a deletion: it is never replayed.
-            if !payload.is_empty() {
-                sink(RetainedMessage { topic, payload, qos: entry.meta.qos().unwrap_or(NATIVE_QOS) });
+            let qos = entry.meta.qos().unwrap_or(NATIVE_QOS);
+            match value.as_payload() {
+                // For MQTT an empty payload is a deletion: it is never replayed.
+                Some([]) => {}
+                // The common case touches no reference count.
+                Some(payload) if payload.len() <= COPIED_MAX => {
+                    sink(RetainedMessage { topic, payload, shared: None, qos });
+                }
+                _ => {
+                    let payload = payload::from_value(value);
+                    sink(RetainedMessage { topic, payload: &payload, shared: Some(&payload), qos });
+                }
             }
         });
         match progress {

@@ -137,8 +137,8 @@ fn hand_over(
     core: &Core,
 ) {
     let qos = QoS::from_u8(retained.qos).unwrap_or(QoS::ExactlyOnce);
-    let live = Outgoing::with_shared(retained.topic, &retained.payload, qos);
-    let outgoing = Outgoing { retain: true, ..live };
+    let live = Outgoing::new(retained.topic, retained.payload, qos);
+    let outgoing = Outgoing { retain: true, shared: retained.shared, ..live };
     let mut frames = Frames::new(&outgoing, routing.take_heads());
     match qos.min(turn.qos) {
         QoS::AtMostOnce => client.outbox.lock().put(&frames.plain(), &mut routing.dirty),

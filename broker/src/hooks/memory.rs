@@ -44,7 +44,7 @@ impl MemoryHooks {
             retained.remove(message.topic);
         } else {
             // A copy: the payload may be a slice of a read buffer.
-            let payload = Bytes::copy_from_slice(&message.payload);
+            let payload = Bytes::copy_from_slice(message.payload);
             retained.insert(message.topic.to_owned(), (payload, message.qos));
         }
         deliver();
@@ -125,7 +125,7 @@ impl Replay for MemoryReplay {
                 return Progress::More;
             }
             if topic::matches(&self.filter, topic) {
-                sink(RetainedMessage { topic, payload: payload.clone(), qos: *qos });
+                sink(RetainedMessage { topic, payload, shared: Some(payload), qos: *qos });
                 handed += 1;
                 handed_bytes += topic.len() + payload.len();
             }

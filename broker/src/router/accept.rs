@@ -1,7 +1,5 @@
 //! What somebody publishes, before it is routed: may it be published, and is it to be retained?
 
-use bytes::Bytes;
-
 use super::{Outgoing, Routing};
 use crate::broker::Core;
 use crate::hooks::{Mark, Principal, RetainRefused, RetainedMessage};
@@ -39,10 +37,12 @@ pub(crate) fn accept(
     if !retain {
         return Accepted::Routed(core.router.publish(message, routing, core));
     }
-    let payload = message.shared.cloned().unwrap_or_else(|| Bytes::copy_from_slice(message.payload));
-    let message = &Outgoing { shared: Some(&payload), ..*message };
-    let retained =
-        RetainedMessage { topic: message.topic, payload: payload.clone(), qos: message.qos.as_u8() };
+    let retained = RetainedMessage {
+        topic: message.topic,
+        payload: message.payload,
+        shared: message.shared,
+        qos: message.qos.as_u8(),
+    };
     let mut routed = Mark::default();
     let kept = principal.retain(&retained, &mut || routed = core.router.publish(message, routing, core));
     match kept {

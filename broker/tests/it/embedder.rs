@@ -93,7 +93,7 @@ async fn rights_are_asked_at_publish_subscribe_and_each_delivery() {
     let mut client = open(&broker);
     client.connect(&Connect::new("a")).await;
     for (payload, topic) in [("hidden", "unreadable/old"), ("shown", "old")] {
-        let message = RetainedMessage { topic, payload: payload.into(), qos: 1 };
+        let message = RetainedMessage { topic, payload: payload.as_bytes(), shared: None, qos: 1 };
         hooks.set(&message, &mut || {});
     }
     client.send(&client::subscribe(1, &[("unsubscribable/#", 1), ("#", 1)])).await;

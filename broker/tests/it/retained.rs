@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use distkv_broker::hooks::RetainedMessage;
 use distkv_broker::limits::Limits;
 
@@ -11,8 +10,7 @@ use crate::client::{self, Connect, Got};
 use crate::server::{Server, limits};
 
 fn retain(server: &Server, topic: &str, payload: &[u8], qos: u8) {
-    let payload = Bytes::copy_from_slice(payload);
-    server.hooks.set(&RetainedMessage { topic, payload, qos }, &mut || {});
+    server.hooks.set(&RetainedMessage { topic, payload, shared: None, qos }, &mut || {});
 }
 
 #[tokio::test]
