@@ -36,6 +36,9 @@ const TASKS: &[&str] = &[
 /// Above this a file is most likely two things.
 const LINES_MAX: usize = 700;
 
+/// Above this a function does not fit on a screen.
+const FUNCTION_LINES_MAX: usize = 70;
+
 /// One file of Rust source.
 struct Source {
     /// From the root of the repository.
@@ -216,6 +219,46 @@ fn files_are_one_thing_long() {
         .map(|(source, lines)| format!("{}: {lines} lines", source.name))
         .collect();
     assert_none("a file is longer than 700 lines: is it still one thing?", &faults);
+}
+
+/// The name and the length of each function of product code, in formatted source: it ends with a brace below its beginning.
+fn function_lengths(source: &Source) -> Vec<(String, usize)> {
+    let code: Vec<&str> = source.code().map(|(_, line)| line).collect();
+    let mut lengths = Vec::new();
+    for (start, line) in code.iter().enumerate() {
+        let text = line.trim_start();
+        let indent = &line[..line.len() - text.len()];
+        let words: Vec<&str> = text.split([' ', '(', '<']).collect();
+        let Some(at) = words.iter().take(4).position(|word| *word == "fn") else { continue };
+        let end = code[start..].iter().position(|line| line.strip_prefix(indent) == Some("}"));
+        // A declaration in a trait has no end of its own.
+        if let (Some(end), Some(name)) = (end, words.get(at + 1)) {
+            let declared = code[start..start + end]
+                .iter()
+                .take_while(|line| !line.ends_with('{'))
+                .any(|line| line.ends_with(';'));
+            if !declared {
+                lengths.push(((*name).to_owned(), end + 1));
+            }
+        }
+    }
+    lengths
+}
+
+#[test]
+fn functions_fit_on_a_screen() {
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for source in sources() {
+        for (name, lines) in function_lengths(&source) {
+            count += 1;
+            if lines > FUNCTION_LINES_MAX {
+                faults.push(format!("{}: {name}: {lines} lines", source.name));
+            }
+        }
+    }
+    assert!(count > 500, "{count} functions found: the search is broken");
+    assert_none("a function is longer than 70 lines", &faults);
 }
 
 #[test]

@@ -117,6 +117,7 @@ fn the_second_client_of_one_name_takes_over() {
         let arguments =
             ["-V", version, "-i", "twin", "-t", "b", "-q", "1", "-F", FORMAT, "-C", "1", "-W", "30"];
         let second = mosquitto_sub(&server.port(), &arguments);
+        assert!(server.metric("distkv_takeovers_total", &[]) >= 1.0);
         // mosquitto_sub comes back when its connection ends, and would take over in its turn.
         first.kill();
         drop(second);
