@@ -7,8 +7,14 @@
 #![expect(missing_docs, unused_qualifications, reason = "it is what the macros make")]
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
+use distkv_broker::Broker;
 use distkv_broker::codec::{self, Decoded, Delivery, Packet, PacketId, ProtocolVersion, Publish};
+use distkv_broker::hooks::memory::{MemoryHooks, NoLog};
+use distkv_broker::limits::Limits;
+use distkv_broker::trie::{SubscriberId, Trie};
 use distkv_store::meta::Meta;
 use distkv_store::path::Path;
 use distkv_store::store::{Durability, Options, Store};
@@ -16,6 +22,8 @@ use distkv_store::ticks::NodeName;
 use distkv_store::value::Value;
 use distkv_store::view::{View, Who};
 use gungraun::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::runtime::Runtime;
 
 /// Each function does its work so often, so that what happens now and then (a buffer that grows) is in the count.
 const TIMES: usize = 100;
@@ -67,14 +75,14 @@ fn encode_publish() -> Vec<u8> {
     bytes
 }
 
-/// A store with 10 000 entries, and paths and values that overwrite 100 of them.
-struct Overwrites {
+/// A store with 10 000 entries, and what is written to it: to entries that are there, or to new ones between them.
+struct Writes {
     view: View,
     writes: Vec<(Path, Value)>,
     _dir: tempfile::TempDir,
 }
 
-fn overwrites(durability: Durability) -> Overwrites {
+fn writes(durability: Durability, new: bool) -> Writes {
     let dir = tempfile::tempdir().expect("a directory");
     let mut options = Options::new(NodeName::new("bench").expect("a name"));
     options.durability = durability;
@@ -82,30 +90,127 @@ fn overwrites(durability: Durability) -> Overwrites {
     options.snapshot_bytes = 1 << 40;
     let (store, _) = Store::open(dir.path(), options, &mut |_| {}).expect("an empty directory");
     let view = store.view(Who::user(None));
-    let path = |number: usize| {
+    let path = |number: usize, last: &str| {
         let room = (number % 100).to_string();
-        Path::from_strs(["building", room.as_str(), &number.to_string(), "temperature"])
-            .expect("short enough")
+        Path::from_strs(["building", room.as_str(), &number.to_string(), last]).expect("short enough")
     };
     for number in 0..10_000 {
         let value = Value::binary(&[b'y'; 200]);
-        view.set(path(number).as_path(), value, Meta::default(), None).expect("written");
+        view.set(path(number, "temperature").as_path(), value, Meta::default(), None).expect("written");
     }
-    let writes = (0..TIMES).map(|number| (path(number * 97), Value::binary(&[b'x'; 200]))).collect();
-    Overwrites { view, writes, _dir: dir }
+    let last = if new { "humidity" } else { "temperature" };
+    let writes = (0..TIMES).map(|number| (path(number * 97, last), Value::binary(&[b'x'; 200]))).collect();
+    Writes { view, writes, _dir: dir }
 }
 
-#[library_benchmark(setup = overwrites)]
-#[bench::memory(Durability::Memory)]
-#[bench::interval(Durability::Interval)]
-fn commit_overwrite(overwrites: Overwrites) -> Overwrites {
-    for (path, value) in &overwrites.writes {
-        let committed = overwrites.view.set(path.as_path(), value.clone(), Meta::default(), None);
+#[library_benchmark(setup = writes)]
+#[bench::overwrite_memory(Durability::Memory, false)]
+#[bench::overwrite_interval(Durability::Interval, false)]
+#[bench::insert_memory(Durability::Memory, true)]
+fn commit(writes: Writes) -> Writes {
+    for (path, value) in &writes.writes {
+        let committed = writes.view.set(path.as_path(), value.clone(), Meta::default(), None);
         black_box(committed.expect("written"));
     }
-    overwrites
+    writes
 }
 
-library_benchmark_group!(name = inner_paths, benchmarks = [decode_publish, encode_publish, commit_overwrite]);
+/// 100 000 filters of as many clients, half of them with a wildcard above the last level, near the topic that is looked up.
+fn filters() -> Trie<u8> {
+    let mut trie = Trie::new();
+    for number in 0..100_000 {
+        let filter = match number % 2 {
+            0 => format!("building/12/floor/3/room/{number}/temperature"),
+            _ => format!("building/12/floor/3/+/{number}/humidity"),
+        };
+        trie.insert(&filter, SubscriberId(number), 0);
+    }
+    trie.insert("building/+/floor/3/room/#", SubscriberId(100_000), 1);
+    trie.insert(TOPIC, SubscriberId(100_001), 1);
+    trie
+}
+
+#[library_benchmark(setup = filters)]
+fn match_among_100000_filters(trie: Trie<u8>) -> (Trie<u8>, Vec<(SubscriberId, u8)>) {
+    let mut found = Vec::new();
+    for _ in 0..TIMES {
+        trie.matches(black_box(TOPIC), &mut found);
+    }
+    assert_eq!(found.len(), 2);
+    (trie, found)
+}
+
+/// A broker with a publisher and a subscriber, all in one thread, and what the publisher is about to send.
+struct Delivering {
+    runtime: Runtime,
+    _broker: Broker,
+    publisher: DuplexStream,
+    subscriber: DuplexStream,
+    packets: Vec<u8>,
+    received: Vec<u8>,
+}
+
+fn delivery(qos: u8) -> Delivering {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (broker, publisher, subscriber) = runtime.block_on(async {
+        let limits = Limits { inflight: 1000, ..Limits::default() };
+        let broker = Broker::new(limits, Arc::new(MemoryHooks::new()), Arc::new(NoLog));
+        let mut ends = Vec::new();
+        for id in [b'p', b's'] {
+            let (mut near, far) = tokio::io::duplex(1 << 20);
+            broker.serve(far, (Ipv4Addr::LOCALHOST, 1).into());
+            near.write_all(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 1, id])
+                .await
+                .expect("open");
+            near.read_exact(&mut [0; 4]).await.expect("CONNACK");
+            ends.push(near);
+        }
+        let mut subscriber = ends.pop().expect("two");
+        let publisher = ends.pop().expect("one more");
+        let mut subscribe = vec![0x82, TOPIC.len() as u8 + 5, 0, 1, 0, TOPIC.len() as u8];
+        subscribe.extend_from_slice(TOPIC.as_bytes());
+        subscribe.push(qos);
+        subscriber.write_all(&subscribe).await.expect("open");
+        subscriber.read_exact(&mut [0; 5]).await.expect("SUBACK");
+        (broker, publisher, subscriber)
+    });
+    let mut made = Delivering {
+        runtime,
+        _broker: broker,
+        publisher,
+        subscriber,
+        packets: packets(qos),
+        received: vec![0; 16 << 10],
+    };
+    // Once beforehand: caches and buffers are there then. At QoS 1 nothing is acknowledged, the window has room for more.
+    made.run();
+    made
+}
+
+impl Delivering {
+    fn run(&mut self) {
+        let Self { runtime, publisher, subscriber, packets, received, .. } = self;
+        runtime.block_on(async {
+            publisher.write_all(packets).await.expect("open");
+            let mut left = packets.len();
+            while left > 0 {
+                left -= subscriber.read(received).await.expect("open");
+            }
+        });
+    }
+}
+
+#[library_benchmark(setup = delivery)]
+#[bench::qos0(0)]
+#[bench::qos1(1)]
+fn deliver(mut delivery: Delivering) -> Delivering {
+    delivery.run();
+    delivery
+}
+
+library_benchmark_group!(
+    name = inner_paths,
+    benchmarks = [decode_publish, encode_publish, match_among_100000_filters, deliver, commit]
+);
 
 main!(library_benchmark_groups = inner_paths);

@@ -100,21 +100,20 @@ impl Tree {
 
     /// Puts at `path` what `make` makes of the entry that is there. Answers the new entry and the old one.
     ///
-    /// An existing entry is replaced in place: one search, no allocation here.
+    /// One search in either case. A path that has no room in the map's nodes is copied for it, even where an entry is there.
     pub fn update(
         &mut self,
         path: PathRef<'_>,
         make: impl FnOnce(Option<&Arc<Entry>>) -> Arc<Entry>,
     ) -> (Arc<Entry>, Option<Arc<Entry>>) {
-        let (new, old) = match self.entries.get_mut(path.as_bytes()) {
-            Some(entry) => {
-                let new = make(Some(entry));
-                (new.clone(), Some(std::mem::replace(entry, new)))
+        let (new, old) = match self.entries.entry(Key::from_slice(path.as_bytes())) {
+            btree_map::Entry::Occupied(mut place) => {
+                let new = make(Some(place.get()));
+                (new.clone(), Some(place.insert(new)))
             }
-            None => {
+            btree_map::Entry::Vacant(place) => {
                 let new = make(None);
-                self.entries.insert(Key::from_slice(path.as_bytes()), new.clone());
-                (new, None)
+                (place.insert(new).clone(), None)
             }
         };
         self.counts.add(path, &new);
