@@ -17,6 +17,9 @@ use crate::router::{Frames, Outgoing, Routing};
 use crate::session::{Delivery, Room, Session, Transmit};
 use crate::trie::SubscriberId;
 
+/// What the queue of a connected client may hold when the queues of all sessions together are full.
+const FREE_QUEUE_BYTES: usize = 8 << 10;
+
 /// See the module. It is shared by the registry, the tree, and the match caches; when the client is gone only its empty shell may
 /// stay in caches.
 pub(crate) struct Client {
@@ -105,7 +108,9 @@ impl Client {
             return;
         }
         let mut outbox = self.outbox.lock();
-        let room = Room { outbox: outbox.has_room(message.size()), queues: core.queues_have_room() };
+        // A connected client which keeps up shall not lose messages because others, who do not, have filled all queues.
+        let small = outbox.is_open() && locked.session().queued_bytes() + message.size() <= FREE_QUEUE_BYTES;
+        let room = Room { outbox: outbox.has_room(message.size()), queues: small || core.queues_have_room() };
         match locked.session().deliver(message, qos, room, recorder) {
             Delivery::Send { packet_id } => {
                 outbox.put(&frames.with_id(qos, packet_id, false), &mut routing.dirty);

@@ -516,7 +516,7 @@ fn overwrite(store: &Store, dir: &std::path::Path, writes: usize, acknowledged: 
     for round in 0..writes {
         let at = if round < paths.len() { round } else { random.below(paths.len()) };
         match view.set(paths[at].as_path(), value.clone(), Meta::default(), None) {
-            Ok(committed) if acknowledged && round % 16 == 0 => {
+            Ok(committed) if acknowledged => {
                 crate::journal_crash::wait(|cx| store.poll_settled(committed.lsn, cx)).unwrap();
             }
             Ok(_) => {}
