@@ -1,7 +1,8 @@
 //! The task of one connection: reads and decodes, routes what its client publishes, writes what is in its outbox, watches its
 //! deadlines, replays retained messages. Everything happens in one poll function, so that one wake does one round:
 //!
-//! 1. read a batch and handle its packets: messages go straight into the outboxes of their subscribers;
+//! 1. read a batch and handle its packets: messages go straight into the outboxes of their subscribers, who have their turn
+//!    before the publisher's own acknowledgements leave (a subscriber waits for the message, a publisher only for a formality);
 //! 2. let go of what the session holds back, if there is room now;
 //! 3. write what is in the own outbox, once its mark is settled;
 //! 4. take a slice of a replay, if the outbox has room.
@@ -17,8 +18,9 @@ mod replays;
 mod subscribe;
 mod timers;
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -93,6 +95,8 @@ struct Connection<T> {
     /// What this publisher has written to the log. No more is read from it before that is kept: so a client which waits for no
     /// acknowledgements (QoS 0, RETAIN) is slowed down to what the log takes.
     unkept: Mark,
+    /// The next round begins with writing: subscribers had their turn.
+    gave_way: bool,
 }
 
 /// What one round achieved.
@@ -101,6 +105,8 @@ enum Round {
     Busy,
     /// Nothing to do until something wakes the task.
     Idle,
+    /// Those who were woken come first; the task is woken behind them.
+    GivesWay,
 }
 
 impl<T: Transport> Connection<T> {
@@ -125,6 +131,7 @@ impl<T: Transport> Connection<T> {
             replays: Replays::new(),
             patience: Patience::default(),
             unkept: Mark::default(),
+            gave_way: false,
         }
     }
 
@@ -137,6 +144,11 @@ impl<T: Transport> Connection<T> {
                 match round {
                     Ok(Round::Busy) => {}
                     Ok(Round::Idle) => return Poll::Pending,
+                    Ok(Round::GivesWay) => {
+                        // Wakes the task when its worker has looked at the sockets again, and no other worker for it.
+                        let _woken_later = pin!(tokio::task::yield_now()).poll(cx);
+                        return Poll::Pending;
+                    }
                     Err(end) => {
                         self.output.recycle(worker);
                         return Poll::Ready(end);
@@ -149,9 +161,13 @@ impl<T: Transport> Connection<T> {
     }
 
     fn round(&mut self, cx: &mut Context<'_>, worker: &mut Worker, now: Instant) -> Result<Round, End> {
-        let read = self.read(cx, worker, now)?;
+        let read = if std::mem::take(&mut self.gave_way) { true } else { self.read(cx, worker, now)? };
+        let answered = std::mem::take(&mut worker.routing.answered);
         // Before the own outbox is written: others can work while this task is in the system call.
-        worker.routing.finish(Some(cx.waker()), &self.core);
+        if worker.routing.finish(Some(cx.waker()), &self.core) && answered {
+            self.gave_way = true;
+            return Ok(Round::GivesWay);
+        }
         let written = self.write(cx, worker, now)?;
         let replayed = written == Written::All
             && self.replays.advance(&self.client, &*self.principal, &mut worker.routing, &self.core);

@@ -58,13 +58,16 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
-    /// Wakes each connection that got something, except the one that asks.
-    pub(crate) fn wake_all(&mut self, own: Option<&Waker>) {
+    /// Wakes each connection that got something, except the one that asks. Answers whether there was any.
+    pub(crate) fn wake_all(&mut self, own: Option<&Waker>) -> bool {
+        let mut woke = false;
         for waker in self.wakers.drain(..) {
             if own.is_none_or(|own| !own.will_wake(&waker)) {
                 waker.wake();
+                woke = true;
             }
         }
+        woke
     }
 
     /// Takes a written batch's buffer for the next one that needs one.

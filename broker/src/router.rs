@@ -81,6 +81,8 @@ pub(crate) struct Routing {
     pub(crate) pressed: Vec<Arc<Client>>,
     /// Deliveries made in this batch.
     pub(crate) deliveries: usize,
+    /// The batch left acknowledgements in the publisher's own outbox.
+    pub(crate) answered: bool,
 }
 
 impl Routing {
@@ -109,14 +111,15 @@ impl Routing {
         }
     }
 
-    /// Ends a batch: wakes who got something and adds the counts up.
-    pub(crate) fn finish(&mut self, own: Option<&Waker>, core: &Core) {
+    /// Ends a batch: wakes who got something and adds the counts up. Answers whether anybody but `own` was woken.
+    pub(crate) fn finish(&mut self, own: Option<&Waker>, core: &Core) -> bool {
         core.records.hasten(std::mem::take(&mut self.unanswered));
-        self.dirty.wake_all(own);
+        let woke = self.dirty.wake_all(own);
         self.tally.flush(&core.metrics);
         self.deliveries = 0;
         self.waiting_publisher = None;
         self.pressed.clear();
+        woke
     }
 }
 

@@ -98,6 +98,7 @@ impl<T: Transport> Connection<T> {
             outbox.control(&acks.bytes, acks.packets, &mut routing.dirty);
             outbox.mark(acks.mark);
             drop(outbox);
+            routing.answered = true;
             acks.bytes.clear();
             acks.packets = 0;
             acks.mark = Mark::default();
