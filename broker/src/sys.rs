@@ -203,7 +203,7 @@ impl Replay for SysReplay {
             if room == 0 {
                 return Progress::More;
             }
-            sink(RetainedMessage { topic, payload: value, shared: None, qos: 0 });
+            sink(RetainedMessage::new(topic, value, 0));
             self.last = Some(topic.clone());
             room -= 1;
         }
