@@ -167,6 +167,7 @@ impl<'a> Fields<'a> {
         match self.byte()? {
             3 => Ok(ProtocolVersion::V3_1),
             4 => Ok(ProtocolVersion::V3_1_1),
+            5 => Ok(ProtocolVersion::V5),
             _ => Err(RecoveryError::Damaged { what: "a protocol version" }),
         }
     }
