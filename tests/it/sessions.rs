@@ -323,7 +323,7 @@ fn client_ids_are_as_each_version_has_them() {
 #[test]
 fn an_unknown_protocol_level_is_answered_with_code_1() {
     let server = Server::start();
-    for (name, level) in [(&b"MQTT"[..], 5), (b"MQTT", 3), (b"MQIsdp", 4), (b"MQTT", 0)] {
+    for (name, level) in [(&b"MQTT"[..], 3), (b"MQIsdp", 4), (b"MQTT", 0)] {
         let mut body = string(name);
         body.extend([level, 2, 0, 60]);
         body.extend(string(b"client"));

@@ -13,7 +13,7 @@ use super::input::{Input, Read};
 use super::junk;
 use crate::broker::Core;
 use crate::clock;
-use crate::codec::{self, Answer, Connack, ConnectReturnCode, DecodeError, Decoded, ProtocolVersion};
+use crate::codec::{self, Answer, Connack, DecodeError, Decoded, ProtocolVersion, ReasonCode};
 use crate::hooks::{Login, LoginRefused, Principal};
 use crate::metrics::Refused;
 use crate::registry::{NoSeat, Seat};
@@ -40,13 +40,15 @@ pub(super) struct Accepted {
 /// Why a connection is turned away, and what its client is told.
 struct Refusal {
     reason: Refused,
-    answer: Option<ConnectReturnCode>,
+    answer: Option<ReasonCode>,
+    /// In whose form it is told.
+    version: ProtocolVersion,
     words: String,
 }
 
 impl Refusal {
-    fn new(reason: Refused, answer: Option<ConnectReturnCode>, words: impl Into<String>) -> Self {
-        Self { reason, answer, words: words.into() }
+    fn new(reason: Refused, answer: Option<ReasonCode>, words: impl Into<String>) -> Self {
+        Self { reason, answer, version: ProtocolVersion::V3_1_1, words: words.into() }
     }
 }
 
@@ -83,7 +85,8 @@ pub(super) async fn shake_hands<T: Transport>(
     }
     if let Some(code) = refusal.answer {
         let mut connack = Vec::new();
-        Connack::Refused(code).encode(&mut connack, ProtocolVersion::V3_1_1);
+        // Nothing in it is too long.
+        let _ = Connack::refused(code).encode(&mut connack, refusal.version);
         let answered = async {
             socket.write_all(&connack).await?;
             socket.shutdown().await
@@ -159,7 +162,9 @@ fn begin(core: &Core, seat: &Seat, hello: Hello, principal: &Arc<dyn Principal>)
     let before = locked.principal();
     locked.log_in(Arc::clone(principal));
     let mut connack = Vec::new();
-    Connack::Accepted { session_present: connected.session_present }.encode(&mut connack, version);
+    // Nothing in it is too long.
+    let _ = Connack { session_present: connected.session_present, ..Connack::default() }
+        .encode(&mut connack, version);
     client.outbox.open(&limits, &connack);
     worker::with(|Worker { routing, .. }| {
         client.outbox.lock().mark(recorder.mark());
@@ -205,6 +210,9 @@ fn poll_hello<T: Transport>(
                 }
             };
             core.metrics.bytes_received.add(received as u64);
+            if codec::connect_version(bytes) == Some(ProtocolVersion::V5) {
+                return Poll::Ready(Err(mqtt_5()));
+            }
             match codec::decode_connect(bytes, limit) {
                 Ok(Decoded::Packet { packet, len }) => {
                     core.metrics.packets_received.add(1);
@@ -269,6 +277,13 @@ fn malformed(error: &DecodeError, bytes: &[u8]) -> Refusal {
     }
 }
 
+/// MQTT 5, and what comes after it, is not served yet.
+fn mqtt_5() -> Refusal {
+    let code = ReasonCode::UnsupportedProtocolVersion;
+    let refusal = Refusal::new(Refused::ProtocolLevel, Some(code), DecodeError::ProtocolLevel(5).to_string());
+    Refusal { version: ProtocolVersion::V5, ..refusal }
+}
+
 fn no_room() -> Refusal {
     Refusal::new(Refused::Unavailable, None, "there is no room for an unfinished packet")
 }
@@ -276,13 +291,11 @@ fn no_room() -> Refusal {
 fn login_refused(why: LoginRefused, hello: &Hello) -> Refusal {
     let (reason, code, words) = match why {
         LoginRefused::BadCredentials => {
-            (Refused::BadCredentials, ConnectReturnCode::BadUserNameOrPassword, "wrong user name or password")
+            (Refused::BadCredentials, ReasonCode::BadUserNameOrPassword, "wrong user name or password")
         }
-        LoginRefused::NotAuthorized => {
-            (Refused::NotAuthorized, ConnectReturnCode::NotAuthorized, "not authorized")
-        }
+        LoginRefused::NotAuthorized => (Refused::NotAuthorized, ReasonCode::NotAuthorized, "not authorized"),
         LoginRefused::Unavailable => {
-            (Refused::Unavailable, ConnectReturnCode::ServerUnavailable, "logins can't be checked")
+            (Refused::Unavailable, ReasonCode::ServerUnavailable, "logins can't be checked")
         }
     };
     let user = hello.user.as_deref().unwrap_or("-");
@@ -297,11 +310,11 @@ fn no_seat(why: NoSeat, hello: &Hello) -> Refusal {
         }
         NoSeat::Timeout => {
             let words = format!("the previous connection of client {client} did not end in time");
-            Refusal::new(Refused::Unavailable, Some(ConnectReturnCode::ServerUnavailable), words)
+            Refusal::new(Refused::Unavailable, Some(ReasonCode::ServerUnavailable), words)
         }
         NoSeat::Full => {
             let words = format!("the limit of sessions is reached (client {client})");
-            Refusal::new(Refused::TooManySessions, Some(ConnectReturnCode::ServerUnavailable), words)
+            Refusal::new(Refused::TooManySessions, Some(ReasonCode::ServerUnavailable), words)
         }
     }
 }

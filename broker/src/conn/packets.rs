@@ -118,21 +118,24 @@ impl<T: Transport> Connection<T> {
     ) -> Result<(), End> {
         match packet {
             Packet::Publish(publish) => return self.publish(&publish, frame, owner, routing),
-            Packet::Puback(id) => self.flow_ended(routing, |session, log| session.handle_puback(id, log))?,
-            Packet::Pubcomp(id) => {
-                self.flow_ended(routing, |session, log| session.handle_pubcomp(id, log))?;
+            Packet::Puback(ack) => {
+                self.flow_ended(routing, |session, log| session.handle_puback(ack.id, log))?;
             }
-            Packet::Pubrec(id) => self.received(id, routing)?,
-            Packet::Pubrel(id) => self.released(id, routing),
+            Packet::Pubcomp(ack) => {
+                self.flow_ended(routing, |session, log| session.handle_pubcomp(ack.id, log))?;
+            }
+            Packet::Pubrec(ack) => self.received(ack.id, routing)?,
+            Packet::Pubrel(ack) => self.released(ack.id, routing),
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe, routing),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, routing),
             Packet::Pingreq => routing.acks.packet(&PINGRESP, Mark::default()),
-            Packet::Disconnect => return Err(End::Disconnect),
+            Packet::Disconnect(_) => return Err(End::Disconnect),
             Packet::Connect(_) => return Err(protocol(DecodeError::SecondConnect)),
             Packet::Connack(_) => return Err(unexpected(PacketType::Connack)),
             Packet::Suback(_) => return Err(unexpected(PacketType::Suback)),
             Packet::Unsuback(_) => return Err(unexpected(PacketType::Unsuback)),
             Packet::Pingresp => return Err(unexpected(PacketType::Pingresp)),
+            Packet::Auth(_) => return Err(unexpected(PacketType::Auth)),
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Connection;
-use crate::codec::{self, SubackCode, Subscribe, Unsubscribe};
+use crate::codec::{self, ReasonCode, Subscribe, Unsubscribe, UserProperties};
 use crate::message::QoS;
 use crate::records::Recorder;
 use crate::router::Routing;
@@ -14,15 +14,16 @@ impl<T: Transport> Connection<T> {
     pub(super) fn subscribe(&mut self, subscribe: &Subscribe<'_>, routing: &mut Routing) {
         let mut recorder = self.core.records.recorder_with(routing.take_record());
         let mut codes = Vec::new();
-        for codec::Subscription { filter, qos } in subscribe.subscriptions() {
+        for codec::Subscription { filter, qos, .. } in subscribe.subscriptions() {
             let granted = self.subscribe_one(filter, qos, &mut recorder);
-            codes.push(if granted { SubackCode::Granted(qos) } else { SubackCode::Failure });
+            codes.push(if granted { ReasonCode::granted(qos) } else { ReasonCode::UnspecifiedError });
         }
         let (buffer, mark) = recorder.finish();
         routing.give_record(buffer);
         let mut suback = Vec::new();
         // It is shorter than the SUBSCRIBE that it answers.
-        if codec::suback(&mut suback, subscribe.packet_id, codes.into_iter(), self.version).is_ok() {
+        let (id, user) = (subscribe.packet_id, UserProperties::default());
+        if codec::suback(&mut suback, id, codes.into_iter(), None, user, self.version).is_ok() {
             routing.acks.packet(&suback, mark);
         }
         self.replays.look();
@@ -60,6 +61,11 @@ impl<T: Transport> Connection<T> {
         drop(locked);
         let (buffer, mark) = recorder.finish();
         routing.give_record(buffer);
-        routing.acks.packet(&codec::unsuback(unsubscribe.packet_id), mark);
+        let codes = filters.iter().map(|_| ReasonCode::Success);
+        let mut unsuback = Vec::new();
+        let (id, user) = (unsubscribe.packet_id, UserProperties::default());
+        if codec::unsuback(&mut unsuback, id, codes, None, user, self.version).is_ok() {
+            routing.acks.packet(&unsuback, mark);
+        }
     }
 }

@@ -24,12 +24,12 @@ async fn both_protocol_versions_are_let_in() {
 }
 
 #[tokio::test]
-async fn an_unknown_protocol_level_is_answered_with_code_1() {
+async fn an_unknown_protocol_level_is_answered_with_a_code_of_its_age() {
     let server = Server::start();
-    for (name, level) in [("MQTT", 5), ("MQTT", 3), ("MQIsdp", 4), ("MQTT", 77)] {
+    for (name, level, code) in [("MQTT", 5, 0x84), ("MQTT", 3, 1), ("MQIsdp", 4, 1), ("MQTT", 77, 0x84)] {
         let mut client = server.open();
         client.send(&Connect { name, level, ..Connect::new("a") }.encode()).await;
-        client.expect(Got::Connack { present: false, code: 1 }).await;
+        client.expect(Got::Connack { present: false, code }).await;
         client.expect_closed().await;
     }
     assert_eq!(server.metrics().refused_level.get(), 4);
