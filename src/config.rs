@@ -9,6 +9,7 @@ mod error;
 mod limits;
 mod listen;
 mod load;
+mod offer;
 mod reload;
 mod units;
 
@@ -21,6 +22,7 @@ pub use error::{ConfigError, Origin};
 pub use limits::{Limits, QueueDrop};
 pub use listen::{BadListen, Listen, ListenSet};
 pub use load::{Override, load};
+pub use offer::{CopiesOf, Offer, Strategy};
 pub use reload::{Change, Changes};
 pub use units::{BadUnit, Period, Size};
 
@@ -76,6 +78,8 @@ pub struct Mqtt {
     pub allow_anonymous: bool,
     /// The path in the store below which topics live.
     pub root: String,
+    /// What is offered to clients.
+    pub offer: Offer,
 }
 
 /// `[store]`
@@ -164,7 +168,12 @@ impl Default for Config {
 
 impl Default for Mqtt {
     fn default() -> Self {
-        Self { listen: ListenSet(vec![Listen::Loopback(1883)]), allow_anonymous: false, root: ":".to_owned() }
+        Self {
+            listen: ListenSet(vec![Listen::Loopback(1883)]),
+            allow_anonymous: false,
+            root: ":".to_owned(),
+            offer: Offer::default(),
+        }
     }
 }
 
@@ -196,6 +205,11 @@ impl Config {
     /// nothing but the text, and does not [`check`](Self::check).
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         load::from_toml(text)
+    }
+
+    /// What the broker has to know of it.
+    pub fn broker_limits(&self) -> distkv_broker::limits::Limits {
+        self.limits.for_broker(&self.mqtt.offer)
     }
 
     /// The whole configuration as a TOML table, defaults included.

@@ -42,8 +42,29 @@ pub enum LoginRefused {
     BadCredentials,
     /// Credentials are right or absent, but this client may not connect (CONNACK 5).
     NotAuthorized,
+    /// The method of enhanced authentication is unknown (MQTT 5 alone: 0x8C).
+    BadMethod,
     /// Nobody can be checked at the moment (CONNACK 3).
     Unavailable,
+}
+
+/// An enhanced authentication under way [MQTT 5: 4.12]. It can also begin anew on a connection that stands.
+pub trait Exchange: Send {
+    /// Takes the client's next word; the first one may be empty.
+    fn step<'a>(&'a mut self, data: Vec<u8>) -> BoxFuture<'a, Result<Step, LoginRefused>>;
+}
+
+/// What an [`Exchange`] says to a word.
+pub enum Step {
+    /// The client has to say more. This is the broker's word to it.
+    Continue(Vec<u8>),
+    /// It is proven who the client is.
+    Done {
+        /// Who it is. On a connection that stands this must be the same user as before.
+        principal: Arc<dyn Principal>,
+        /// The last word to the client, if the method has one.
+        data: Option<Vec<u8>>,
+    },
 }
 
 /// The embedder as the broker sees it.
@@ -53,6 +74,11 @@ pub trait Hooks: Send + Sync + 'static {
         &'a self,
         login: Login<'a>,
     ) -> BoxFuture<'a, Result<Arc<dyn Principal>, LoginRefused>>;
+
+    /// Begins an enhanced authentication. `None`: the method is unknown. `login` has what the CONNECT said beside it.
+    fn exchange(&self, _method: &str, _login: &Login<'_>) -> Option<Box<dyn Exchange>> {
+        None
+    }
 
     /// The principal of a session or a will that was restored from the log and has no connection yet.
     fn restored(&self, client_id: &str, user: Option<&str>) -> Arc<dyn Principal>;

@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::message::QoS;
 pub use crate::session::DropPolicy;
 use crate::session::SessionLimits;
-use crate::message::QoS;
 use crate::topic;
 
 /// Every limit. What happens when one is reached stands with each; all of it is counted in
@@ -218,6 +218,7 @@ pub(crate) struct HotLimits {
     match_cache: AtomicUsize,
     shared_strategy: AtomicU8,
     copies_for_each: AtomicBool,
+    offers_everything: AtomicBool,
     publishers_wait: AtomicBool,
 }
 
@@ -231,6 +232,9 @@ impl HotLimits {
         self.queue_bytes.store(limits.queue_bytes, Ordering::Relaxed);
         self.match_cache.store(limits.match_cache, Ordering::Relaxed);
         self.shared_strategy.store(limits.shared_strategy as u8, Ordering::Relaxed);
+        let Offer { maximum_qos, retain, check_payloads, .. } = &limits.offer;
+        let everything = *maximum_qos == QoS::ExactlyOnce && *retain && !check_payloads;
+        self.offers_everything.store(everything, Ordering::Relaxed);
         self.copies_for_each.store(limits.copies == Copies::Each, Ordering::Relaxed);
         self.publishers_wait.store(!limits.publisher_stall.is_zero(), Ordering::Relaxed);
     }
@@ -266,6 +270,11 @@ impl HotLimits {
             2 => SharedStrategy::LeastQueued,
             _ => SharedStrategy::RoundRobin,
         }
+    }
+
+    /// Is no PUBLISH to be looked at for what is not offered?
+    pub(crate) fn offers_everything(&self) -> bool {
+        self.offers_everything.load(Ordering::Relaxed)
     }
 
     /// One copy for each subscription?

@@ -76,7 +76,8 @@ impl Message {
     /// What the message weighs against limits in bytes: topic, payload and properties.
     #[must_use]
     pub fn size(&self) -> usize {
-        let extras = self.extras.as_ref().map_or(0, |extras| extras.properties.len() + extras.provenance.len());
+        let extras =
+            self.extras.as_ref().map_or(0, |extras| extras.properties.len() + extras.provenance.len());
         self.topic.len() + self.payload.len() + extras
     }
 

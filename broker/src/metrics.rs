@@ -56,6 +56,10 @@ pub enum Refused {
     NotAuthorized,
     /// Nobody could be checked, or the previous connection of this client did not end in time.
     Unavailable,
+    /// The will is beyond what the broker offers.
+    NotOffered,
+    /// Clients are sent to another server.
+    Redirected,
 }
 
 /// What kind of number a [`Sample`] is.
@@ -157,6 +161,8 @@ metrics! {
     refused_credentials: Counter "refused_total" ("reason" = "bad_credentials") "Connections turned away.";
     refused_not_authorized: Counter "refused_total" ("reason" = "not_authorized") "Connections turned away.";
     refused_unavailable: Counter "refused_total" ("reason" = "unavailable") "Connections turned away.";
+    refused_not_offered: Counter "refused_total" ("reason" = "not_offered") "Connections turned away.";
+    refused_redirected: Counter "refused_total" ("reason" = "redirected") "Connections turned away.";
     protocol_errors: Counter "protocol_errors_total" "Connections closed since the client broke the protocol.";
     keep_alive_timeouts: Counter "keep_alive_timeouts_total" "Connections closed since the client was silent for 1.5 keep alives.";
     write_stalls: Counter "write_stalls_total" "Connections closed since the client read nothing while data waited.";
@@ -246,6 +252,8 @@ impl Metrics {
             Refused::BadCredentials => &self.refused_credentials,
             Refused::NotAuthorized => &self.refused_not_authorized,
             Refused::Unavailable => &self.refused_unavailable,
+            Refused::NotOffered => &self.refused_not_offered,
+            Refused::Redirected => &self.refused_redirected,
         };
         number.add(1);
     }

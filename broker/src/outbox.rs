@@ -67,16 +67,6 @@ pub(crate) struct Frame<'a> {
     pub(crate) payload: usize,
 }
 
-impl Frame<'_> {
-    fn len(&self) -> usize {
-        self.head.len()
-            + if self.id.is_some() { 2 } else { 0 }
-            + self.properties.len()
-            + self.tail.len()
-            + self.shared.map_or(0, Bytes::len)
-    }
-}
-
 /// What a worker keeps while it fills outboxes: whom to wake, and buffers to use again.
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
@@ -376,15 +366,6 @@ impl Appender<'_> {
         self.state.open && !self.state.is_full() && self.reserve(bytes)
     }
 
-    /// Appends a PUBLISH if there is room for it.
-    pub(crate) fn publish(&mut self, frame: &Frame<'_>, dirty: &mut Dirty) -> bool {
-        if !self.has_room(frame.len()) {
-            return false;
-        }
-        self.put(frame, dirty);
-        true
-    }
-
     /// Appends a PUBLISH which the session has counted already: it is bounded by the window.
     pub(crate) fn put(&mut self, frame: &Frame<'_>, dirty: &mut Dirty) {
         let state = &mut *self.state;
@@ -531,6 +512,11 @@ impl Batch {
     /// Is everything written?
     pub(crate) fn is_empty(&self) -> bool {
         self.at.copied == self.bytes.len() && self.at.shared == self.shared.len()
+    }
+
+    /// Is a part of it written, and a part not?
+    pub(crate) fn is_begun(&self) -> bool {
+        !self.is_empty() && (self.at.copied > 0 || self.at.shared > 0 || self.at.within > 0)
     }
 
     /// The next slices to write, at most [`SLICES`].

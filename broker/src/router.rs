@@ -18,11 +18,11 @@ use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use slab::Slab;
 
-pub(crate) use accept::{Accepted, accept};
+pub(crate) use accept::{Accepted, accept, accept_if};
 use cache::MatchCache;
 pub(crate) use frames::{Buffers, Carried, Expiry, Frames, Outgoing};
 use shared::Group;
-pub(crate) use targets::{Grant, Matched, Target};
+pub(crate) use targets::{Grant, Matched};
 use targets::{Wanted, targets};
 
 use crate::broker::Core;

@@ -57,6 +57,16 @@ impl<'a> ApplicationProperties<'a> {
         }
     }
 
+    /// The same without those user properties whose names `keep` does not want.
+    pub fn append_filtered(&self, out: &mut Vec<u8>, keep: impl Fn(&str) -> bool) {
+        let items = Items(self.span).filter(|item| item.property.is_of_application());
+        for item in items {
+            if UserProperties::Encoded(item.bytes).iter().all(|(name, _)| keep(name)) {
+                out.extend_from_slice(item.bytes);
+            }
+        }
+    }
+
     /// How many bytes [`append_to`](Self::append_to) appends.
     #[must_use]
     #[inline]

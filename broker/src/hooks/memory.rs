@@ -11,8 +11,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{
-    BoxFuture, Condition, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Progress, Provenance, Replay,
-    RetainRefused, RetainedMessage, SessionLog,
+    BoxFuture, Condition, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Progress, Provenance,
+    Replay, RetainRefused, RetainedMessage, SessionLog,
 };
 use crate::{clock, topic};
 

@@ -93,7 +93,8 @@ impl Aliases {
         self.unlink(at);
         let place = &mut self.places[usize::from(at)];
         let before = std::mem::replace(&mut place.topic, topic.into());
-        if let Ok(entry) = self.index.find_entry(self.hasher.hash_one(before.as_str()), |&other| other == at) {
+        if let Ok(entry) = self.index.find_entry(self.hasher.hash_one(before.as_str()), |&other| other == at)
+        {
             entry.remove();
         }
         at

@@ -15,7 +15,7 @@ use crate::metrics::{Dropped, Number};
 use crate::outbox::Outbox;
 use crate::records::Recorder;
 use crate::router::{self, Frames, Outgoing, Routing};
-use crate::session::{Delivery, Room, Session, Transmit};
+use crate::session::{Delivery, Room, Session, Transmit, Unanswered};
 use crate::trie::SubscriberId;
 
 /// What the queue of a connected client may hold when the queues of all sessions together are full.
@@ -156,6 +156,14 @@ impl Client {
     }
 }
 
+/// What a session leaves when it is over.
+pub(crate) struct Estate {
+    /// Its filters, which are still in the tree.
+    pub(crate) filters: Vec<Arc<str>>,
+    /// Messages of shared subscriptions for other members.
+    pub(crate) unanswered: Vec<Unanswered>,
+}
+
 /// A client whose session is locked.
 pub(crate) struct Locked<'a> {
     state: MutexGuard<'a, State>,
@@ -179,14 +187,22 @@ impl Locked<'_> {
         self.state.principal = principal;
     }
 
-    /// Ends the session for good. Answers the filters that it leaves in the tree.
-    pub(crate) fn end(&mut self, recorder: &mut Recorder<'_>, core: &Core) -> Vec<Arc<str>> {
+    /// Ends the session for good. Answers what it leaves.
+    pub(crate) fn end(&mut self, recorder: &mut Recorder<'_>, core: &Core) -> Estate {
         let session = &mut self.state.session;
         let filters = session.subscriptions().map(|(filter, _)| Arc::clone(filter)).collect();
+        let unanswered = session.take_unanswered();
         session.end(recorder);
         self.state.over = true;
         self.count_queue(core);
-        filters
+        Estate { filters, unanswered }
+    }
+
+    /// Drops what has waited too long.
+    pub(crate) fn drop_expired(&mut self, recorder: &mut Recorder<'_>, core: &Core) {
+        self.state.session.drop_expired(clock::unix_ms(), recorder);
+        core.metrics.dropped(Dropped::Expired, self.state.session.take_expired() as u64);
+        self.count_queue(core);
     }
 
     /// Brings the metrics up to the queue as it is now.

@@ -183,7 +183,14 @@ impl<'a> Frames<'a> {
             && carried.v5 == shape.v5
             && payload <= COPIED_MAX
         {
-            return Frame { head: carried.bytes, id: None, properties: &[], tail: &[], shared: None, payload };
+            return Frame {
+                head: carried.bytes,
+                id: None,
+                properties: &[],
+                tail: &[],
+                shared: None,
+                payload,
+            };
         }
         if shape.v5 && self.made & BLOCK_MADE == 0 {
             self.make_block();
@@ -468,7 +475,10 @@ mod tests {
         let message = outgoing("home/t", b"x");
         let mut frames = Frames::new(&message, Box::default());
         let shape = Shape { mount: 5, ..V3 };
-        assert_eq!(bytes(&frames.make(shape, &Terms::default(), None, false, Alias::None)), b"\x30\x04\0\x01tx");
+        assert_eq!(
+            bytes(&frames.make(shape, &Terms::default(), None, false, Alias::None)),
+            b"\x30\x04\0\x01tx"
+        );
         assert_eq!(frames.len_for(shape, &Terms::default(), false), 6);
     }
 

@@ -42,7 +42,8 @@ impl Group {
     pub(super) fn join(&self, client: &Arc<Client>, wanted: &Wanted) -> bool {
         let grant = Grant::of(std::iter::once(wanted), Some(&self.share));
         let mut members = self.members.write();
-        if let Some(member) = members.iter_mut().find(|member| member.client.subscriber == client.subscriber) {
+        if let Some(member) = members.iter_mut().find(|member| member.client.subscriber == client.subscriber)
+        {
             member.grant = grant;
             return false;
         }
@@ -106,10 +107,5 @@ impl Group {
                     .unwrap_or(0)
             }
         }
-    }
-
-    /// How many share it.
-    pub(crate) fn len(&self) -> usize {
-        self.members.read().len()
     }
 }

@@ -95,6 +95,11 @@ impl Grant {
         grant
     }
 
+    /// What one subscription alone comes to.
+    pub(crate) fn of_one(subscription: &Subscription) -> Self {
+        Self::of([Wanted::new(subscription)].iter(), None)
+    }
+
     /// On what terms a message is delivered that was published with this QoS and RETAIN flag.
     pub(crate) fn terms(&self, qos: QoS, retained: bool) -> Terms {
         Terms {

@@ -40,7 +40,7 @@ pub use self::replay::{PendingReplay, ReplayId, ReplayRoom};
 pub use self::subscriptions::{Subscription, TooManySubscriptions};
 pub use self::will::{RecordedWill, Will};
 pub use crate::codec::{PacketId, ProtocolVersion};
-use crate::message::{Message, QoS, Terms};
+use crate::message::{Message, Terms};
 
 use self::incoming::IncomingIds;
 use self::outgoing::Outgoing;

@@ -217,7 +217,12 @@ impl Outgoing {
     }
 
     fn launch(&mut self, id: PacketId, message: Arc<Message>, terms: Terms) {
-        self.inflight.push(Flight { id, awaiting: Awaiting::first(terms.qos), message: Some(message), terms });
+        self.inflight.push(Flight {
+            id,
+            awaiting: Awaiting::first(terms.qos),
+            message: Some(message),
+            terms,
+        });
         self.sent = self.inflight.len();
     }
 
@@ -405,7 +410,12 @@ fn wrong(flight: &Flight, got: Awaiting) -> WrongAck {
 
 /// Records played back. Each answers whether the record fits what came before it.
 impl Outgoing {
-    pub(super) fn restore_enqueue(&mut self, message: Arc<Message>, terms: Terms, id: Option<PacketId>) -> bool {
+    pub(super) fn restore_enqueue(
+        &mut self,
+        message: Arc<Message>,
+        terms: Terms,
+        id: Option<PacketId>,
+    ) -> bool {
         match id {
             None => self.push_queue(message, terms),
             Some(id) if self.inflight.find(id).is_some() => return false,

@@ -43,7 +43,7 @@
 pub(super) mod decode;
 
 use super::{PacketId, ProtocolVersion, RecordedWill, Subscription};
-use crate::message::{Message, QoS, Terms};
+use crate::message::{Message, Terms};
 
 /// Where a session appends its records. The caller implements it over its journal, usually as a small value that lives as long as one
 /// PUBLISH or one packet of the client.

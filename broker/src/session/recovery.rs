@@ -83,8 +83,7 @@ impl Recovery {
     /// A recovery at that time (seconds of Unix time), which counts as the end of connections that a crash ended.
     #[must_use]
     pub fn new(limits: SessionLimits, now: u64) -> Self {
-        let missing =
-            Message::new("".into(), Bytes::new(), QoS::AtMostOnce);
+        let missing = Message::new("".into(), Bytes::new(), QoS::AtMostOnce);
         Self {
             limits,
             now,

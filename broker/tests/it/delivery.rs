@@ -172,8 +172,8 @@ async fn the_embedder_publishes_too() {
     let mut subscriber = server.clean("sub").await;
     subscriber.subscribe(&[("from/+", 2)]).await;
     let payload = bytes::Bytes::from_static(b"native");
-    let message = Message { topic: "from/store".into(), payload, qos: QoS::AtLeastOnce, retain: false };
-    server.broker.publish(&message);
+    let message = Message::new("from/store".into(), payload, QoS::AtLeastOnce);
+    server.broker.publish(&message, None);
     subscriber.expect_message("from/store", b"native", 1, false).await;
 }
 

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use distkv_broker::Broker;
 use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{
-    BoxFuture, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Replay, RetainRefused,
-    RetainedMessage, Rights, SessionLog,
+    BoxFuture, Condition, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Provenance, Replay,
+    RetainRefused, RetainedMessage, Rights, SessionLog,
 };
 use parking_lot::Mutex;
 use tokio::io::duplex;
@@ -50,14 +50,15 @@ impl Principal for PickyPrincipal {
     fn retain(
         &self,
         message: &RetainedMessage<'_>,
-        deliver: &mut dyn FnMut(),
+        condition: Option<Condition<'_>>,
+        deliver: &mut dyn FnMut(Option<&Provenance<'_>>),
     ) -> Result<Mark, RetainRefused> {
         match message.topic {
             "denied" => Err(RetainRefused::Denied),
             "bad" => Err(RetainRefused::BadPayload),
             "quota" => Err(RetainRefused::Quota),
             "broken" => Err(RetainRefused::Unavailable),
-            _ => self.0.retain(message, deliver),
+            _ => self.0.retain(message, condition, deliver),
         }
     }
 
@@ -93,8 +94,8 @@ async fn rights_are_asked_at_publish_subscribe_and_each_delivery() {
     let mut client = open(&broker);
     client.connect(&Connect::new("a")).await;
     for (payload, topic) in [("hidden", "unreadable/old"), ("shown", "old")] {
-        let message = RetainedMessage { topic, payload: payload.as_bytes(), shared: None, qos: 1 };
-        hooks.set(&message, &mut || {});
+        let message = RetainedMessage::new(topic, payload.as_bytes(), 1);
+        hooks.set(&message, &mut |_| {});
     }
     client.send(&client::subscribe(1, &[("unsubscribable/#", 1), ("#", 1)])).await;
     client.expect(Got::Suback(1, vec![0x80, 1])).await;

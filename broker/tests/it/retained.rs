@@ -10,7 +10,7 @@ use crate::client::{self, Connect, Got};
 use crate::server::{Server, limits};
 
 fn retain(server: &Server, topic: &str, payload: &[u8], qos: u8) {
-    server.hooks.set(&RetainedMessage { topic, payload, shared: None, qos }, &mut || {});
+    server.hooks.set(&RetainedMessage::new(topic, payload, qos), &mut |_| {});
 }
 
 #[tokio::test]

@@ -77,9 +77,7 @@ pub(in super::super) fn decode(bytes: &[u8]) -> Result<Record<'_>, RecoveryError
         | EXPIRY
         | SUBSCRIBE_IDENTIFIED
         | ENQUEUE_TERMS
-        | ENQUEUE_INLINE_TERMS => {
-            Record::Change { sid: fields.number()?, change: fields.change(kind)? }
-        }
+        | ENQUEUE_INLINE_TERMS => Record::Change { sid: fields.number()?, change: fields.change(kind)? },
         kind => return Err(RecoveryError::UnknownKind { kind }),
     };
     if fields.rest.is_empty() {
@@ -104,8 +102,7 @@ impl<'a> Fields<'a> {
             SUBSCRIBE | SUBSCRIBE_IDENTIFIED => {
                 let filter = self.text()?;
                 let (qos, options, replay) = (self.qos()?, self.byte()?, self.flag()?);
-                let identifier =
-                    if kind == SUBSCRIBE_IDENTIFIED { Some(self.identifier()?) } else { None };
+                let identifier = if kind == SUBSCRIBE_IDENTIFIED { Some(self.identifier()?) } else { None };
                 let subscription = Subscription::from_options(qos, options, identifier)
                     .ok_or(RecoveryError::Damaged { what: "subscription options" })?;
                 Change::Subscribe { filter, subscription, replay }

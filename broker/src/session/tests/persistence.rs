@@ -18,7 +18,7 @@ fn everything() -> (Session, Kept) {
     let mut session =
         Session::new(7, "c".into(), SessionLimits { inflight: 2, ..SessionLimits::default() }, 100);
     session.connect(with_will(false, 8), 100, log_ref);
-    let subscription = Subscription { qos: QoS::ExactlyOnce, options: 0 };
+    let subscription = Subscription::of(QoS::ExactlyOnce);
     session.subscribe(&"a/+".into(), subscription, true, log_ref).unwrap();
     session.subscribe(&"b".into(), subscription, true, log_ref).unwrap();
     session.subscribe(&"c".into(), subscription, false, log_ref).unwrap();
@@ -26,7 +26,7 @@ fn everything() -> (Session, Kept) {
     let first = session.next_replay(None).unwrap();
     session.replay_done(first.id, log_ref);
     for payload in ["one", "two", "three", "four"] {
-        session.deliver(&message(payload), QoS::ExactlyOnce, Room::FREE, log_ref);
+        session.deliver(&message(payload), &Terms::plain(QoS::ExactlyOnce), Room::FREE, log_ref);
     }
     session.handle_pubrec(id(1), log_ref).unwrap();
     session.handle_pubrec(id(2), log_ref).unwrap();
@@ -162,7 +162,7 @@ fn sessions_share_the_body_of_a_message_and_a_missing_body_costs_that_message_on
         .iter_mut()
         .map(|session| {
             session.connect(connect(false), 0, &mut NoLog::default());
-            match session.poll_transmit(&mut NoLog::default()) {
+            match session.poll_transmit(0, &mut NoLog::default()) {
                 Some(Transmit::Publish { message, .. }) => message,
                 other => panic!("{other:?}"),
             }
