@@ -37,7 +37,7 @@ impl<'a> ApplicationProperties<'a> {
     /// written, without looking at it. Of any other block, what it yields is arbitrary.
     #[must_use]
     #[inline]
-    pub fn from_valid_block(block: &'a [u8]) -> Self {
+    pub const fn from_valid_block(block: &'a [u8]) -> Self {
         Self { span: block, len: block.len() }
     }
 
@@ -257,7 +257,7 @@ impl<'a> MessageProperties<'a> {
                 }
                 Property::MessageExpiryInterval => properties.message_expiry = Some(reader.u32()?),
                 Property::TopicAlias => {
-                    properties.topic_alias = NonZeroU16::new(reader.above_zero(property)?)
+                    properties.topic_alias = NonZeroU16::new(reader.above_zero(property)?);
                 }
                 Property::WillDelayInterval => properties.will_delay = reader.u32()?,
                 Property::SubscriptionIdentifier => {

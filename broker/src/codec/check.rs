@@ -1,6 +1,6 @@
 //! What must hold for any bytes at all, as one function: the operation of the fuzzer and of property tests.
 
-use super::{DecodeError, Decoded, Packet, ProtocolVersion, decode, decode_connect};
+use super::{ApplicationProperties, DecodeError, Decoded, Packet, ProtocolVersion, decode, decode_connect};
 
 /// Reads `bytes` as a connection would: a CONNECT if there is one, then packet after packet until an error or
 /// the end. Returns how many packets there were.
@@ -48,6 +48,21 @@ fn check_packet(packet: &Packet<'_>, version: ProtocolVersion) {
         }
         other => panic!("{packet:?} was written and read again as {other:?}"),
     }
+    if let Packet::Publish(publish) = packet {
+        assert_eq!(publish.header().packet_len(version), written.len());
+        check_application(&publish.properties.application);
+    }
+}
+
+/// What is kept of a message's properties is taken up again as the same.
+fn check_application(properties: &ApplicationProperties<'_>) {
+    let mut kept = Vec::new();
+    properties.append_to(&mut kept);
+    assert_eq!(kept.len(), properties.len());
+    assert_eq!(ApplicationProperties::from_block(&kept), Ok(*properties));
+    let again = ApplicationProperties::from_valid_block(&kept);
+    assert_eq!(again, *properties);
+    assert_eq!(again.user(), properties.user());
 }
 
 /// A part of a packet is either not enough or already as bad as the whole. (Of a long one, not every part.)
