@@ -227,12 +227,12 @@ impl Broker {
             core.metrics.subscriptions.add(subscriptions.len() as u64);
             core.registry.insert(client);
         }
-        let grace = core.limits().will_grace.as_secs();
-        let now = clock::unix_time().as_secs();
-        for mut will in recovered.wills {
+        let grace = core.limits().will_grace;
+        for will in recovered.wills {
             // Those that did not wait yet: their connection has ended with the broker, and the client may come back.
-            will.due.get_or_insert_with(|| now + grace.max(will.will.delay.into()));
-            if let Some(earlier) = core.wills.add(will) {
+            let delay = Duration::from_secs(will.will.delay.into());
+            let at = will.due.map_or_else(|| clock::now() + grace.max(delay), clock::at_second);
+            if let Some(earlier) = core.wills.add(will, at) {
                 let principal = core.hooks.restored(&earlier.client_id, earlier.user.as_deref());
                 worker::with(|worker| wills::publish(core, &*principal, &earlier, &mut worker.routing));
             }

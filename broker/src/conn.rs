@@ -340,12 +340,14 @@ impl<T: Transport> Connection<T> {
         }
         let ended_at = recorder.mark();
         match ended.will {
-            Some(will) if will.due.is_some() => {
-                if let Some(earlier) = core.wills.add(will) {
-                    wills::publish_now(core, &*self.principal, &earlier);
+            Some(will) => match will.due {
+                None => wills::publish_now(core, &*self.principal, &will),
+                Some(due) => {
+                    if let Some(earlier) = core.wills.add(will, clock::at_second(due)) {
+                        wills::publish_now(core, &*self.principal, &earlier);
+                    }
                 }
-            }
-            Some(will) => wills::publish_now(core, &*self.principal, &will),
+            },
             None => {}
         }
         core.records.hasten(ended_at);

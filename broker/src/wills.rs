@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::broker::Core;
 use crate::hooks::Principal;
@@ -18,8 +19,8 @@ use crate::{clock, worker};
 
 /// Wills published between two looks at other tasks.
 const AT_ONCE: usize = 64;
-/// The longest pause between two looks at the clock, which may be set.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Between two looks while none waits. (Who adds one says so.)
+const PAUSE: Duration = Duration::from_secs(3600);
 
 /// Wills that wait, one for each client at most.
 #[derive(Debug, Default)]
@@ -33,32 +34,26 @@ pub(crate) struct Wills {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    by_client: HashMap<Arc<str>, RecordedWill>,
-    /// Seconds of Unix time, and the client.
-    by_time: BTreeSet<(u64, Arc<str>)>,
+    by_client: HashMap<Arc<str>, (Instant, RecordedWill)>,
+    by_time: BTreeSet<(Instant, Arc<str>)>,
 }
 
 impl Waiting {
     fn remove(&mut self, client_id: &str) -> Option<RecordedWill> {
-        let will = self.by_client.remove(client_id)?;
-        self.by_time.remove(&(due(&will), Arc::clone(&will.client_id)));
+        let (at, will) = self.by_client.remove(client_id)?;
+        self.by_time.remove(&(at, Arc::clone(&will.client_id)));
         Some(will)
     }
 }
 
-/// One that has no time of its own is due at once.
-fn due(will: &RecordedWill) -> u64 {
-    will.due.unwrap_or_default()
-}
-
 impl Wills {
-    /// Lets a will wait until it is due. Answers one of the same client that waited before. (The log may have two: that of an
-    /// earlier connection was about to be published.)
-    pub(crate) fn add(&self, will: RecordedWill) -> Option<RecordedWill> {
+    /// Lets a will wait until then. Answers one of the same client that waited before. (The log may have two: that of an earlier
+    /// connection was about to be published.)
+    pub(crate) fn add(&self, will: RecordedWill, at: Instant) -> Option<RecordedWill> {
         let mut waiting = self.waiting.lock();
         let before = waiting.remove(&will.client_id);
-        waiting.by_time.insert((due(&will), Arc::clone(&will.client_id)));
-        waiting.by_client.insert(Arc::clone(&will.client_id), will);
+        waiting.by_time.insert((at, Arc::clone(&will.client_id)));
+        waiting.by_client.insert(Arc::clone(&will.client_id), (at, will));
         self.count.store(waiting.by_client.len(), Ordering::Release);
         drop(waiting);
         self.earlier.notify_one();
@@ -83,56 +78,49 @@ impl Wills {
 
     /// Those that wait, for the log.
     pub(crate) fn all(&self) -> Vec<RecordedWill> {
-        self.waiting.lock().by_client.values().cloned().collect()
+        self.waiting.lock().by_client.values().map(|(_, will)| will.clone()).collect()
     }
 
-    /// The next one, if it is due; otherwise the seconds until it is. Both none: none waits.
-    fn next(&self, now: u64) -> (Option<RecordedWill>, Option<u64>) {
+    /// The next one, if its time has come; otherwise when it does.
+    fn next(&self, now: Instant) -> Result<RecordedWill, Option<Instant>> {
         let mut waiting = self.waiting.lock();
-        let Some((due, client_id)) = waiting.by_time.first().cloned() else { return (None, None) };
-        if due > now {
-            return (None, Some(due - now));
+        let Some((at, client_id)) = waiting.by_time.first().cloned() else { return Err(None) };
+        if at > now {
+            return Err(Some(at));
         }
-        let will = waiting.remove(&client_id);
+        let will = waiting.remove(&client_id).ok_or(None)?;
         self.count.store(waiting.by_client.len(), Ordering::Release);
-        (will, Some(0))
+        Ok(will)
     }
 }
 
-/// Publishes what waits, each when it is due.
+/// Publishes what waits, each when its time has come.
 pub(crate) async fn publish_due(core: Arc<Core>, mut stop: Stop) {
     loop {
-        let pause = publish_some(&core);
+        let next = publish_some(&core);
         core.metrics.wills_waiting.set(core.wills.len() as u64);
-        if pause.is_zero() {
-            tokio::task::yield_now().await;
-            continue;
-        }
         tokio::select! {
             () = stop.stopped() => return,
             () = core.wills.earlier.notified() => {}
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep_until(next) => {}
         }
     }
 }
 
-/// Publishes a few of those that are due; answers how long there is time until the next.
-fn publish_some(core: &Core) -> Duration {
+/// Publishes a few of those whose time has come; answers when to go on.
+fn publish_some(core: &Core) -> Instant {
+    let now = clock::now();
     for _ in 0..AT_ONCE {
-        match core.wills.next(clock::unix_time().as_secs()) {
-            (Some(will), _) => {
+        match core.wills.next(now) {
+            Ok(will) => {
                 let principal = core.hooks.restored(&will.client_id, will.user.as_deref());
                 publish_now(core, &*principal, &will);
             }
-            (None, Some(seconds)) => return Duration::from_secs(seconds).clamp(MOMENT, PAUSE_MAX),
-            (None, None) => return PAUSE_MAX,
+            Err(next) => return next.unwrap_or(now + PAUSE),
         }
     }
-    Duration::ZERO
+    now
 }
-
-/// A will is never published before its second has come: so much behind its beginning at most.
-const MOMENT: Duration = Duration::from_millis(200);
 
 /// Publishes a will from a task that routes nothing else at the moment.
 pub(crate) fn publish_now(core: &Core, principal: &dyn Principal, will: &RecordedWill) {

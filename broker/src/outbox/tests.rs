@@ -213,7 +213,7 @@ proptest! {
             let shared = shared.map(|len| Bytes::from(vec![b'#'; len]));
             expected.extend_from_slice(head);
             expected.extend_from_slice(shared.as_deref().unwrap_or_default());
-            outbox.lock().put(&Frame { head, id: None, tail: &[], shared: shared.as_ref(), payload: 0 }, &mut dirty);
+            outbox.lock().put(&Frame { head, id: None, properties: &[], tail: &[], shared: shared.as_ref(), payload: 0 }, &mut dirty);
         }
         let mut written = Vec::new();
         let Some(mut batch) = take(&outbox) else {

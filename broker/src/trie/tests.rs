@@ -70,13 +70,13 @@ fn wildcards_at_the_first_level_do_not_see_dollar_topics() {
 }
 
 #[test]
-fn overlapping_filters_of_one_subscriber_match_once_with_the_highest_value() {
+fn overlapping_filters_of_one_subscriber_all_match_the_highest_value_first() {
     let mut trie = Trie::new();
     trie.insert("a/#", SubscriberId(7), 0);
     trie.insert("a/+", SubscriberId(7), 2);
     trie.insert("a/b", SubscriberId(7), 1);
     trie.insert("a/b", SubscriberId(3), 1);
-    assert_eq!(found(&trie, "a/b"), [(3, 1), (7, 2)]);
+    assert_eq!(found(&trie, "a/b"), [(3, 1), (7, 2), (7, 1), (7, 0)]);
     assert_eq!(found(&trie, "a/b/c"), [(7, 0)]);
 }
 
@@ -172,14 +172,10 @@ proptest! {
             prop_assert_eq!(trie.len(), model.len());
         }
         for topic in topics {
-            let mut expected: BTreeMap<u32, u8> = BTreeMap::new();
-            for ((filter, subscriber), value) in &model {
-                if naive_match(filter, &topic) {
-                    let best = expected.entry(*subscriber).or_default();
-                    *best = (*best).max(*value);
-                }
-            }
-            prop_assert_eq!(found(&trie, &topic), expected.into_iter().collect::<Vec<_>>());
+            let matching = model.iter().filter(|((filter, _), _)| naive_match(filter, &topic));
+            let mut expected: Vec<(u32, u8)> = matching.map(|((_, subscriber), value)| (*subscriber, *value)).collect();
+            expected.sort_by_key(|(subscriber, value)| (*subscriber, std::cmp::Reverse(*value)));
+            prop_assert_eq!(found(&trie, &topic), expected);
         }
         for ((filter, subscriber), _) in model {
             trie.remove(&filter, SubscriberId(subscriber));

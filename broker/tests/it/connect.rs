@@ -26,7 +26,7 @@ async fn both_protocol_versions_are_let_in() {
 #[tokio::test]
 async fn an_unknown_protocol_level_is_answered_with_a_code_of_its_age() {
     let server = Server::start();
-    for (name, level, code) in [("MQTT", 5, 0x84), ("MQTT", 3, 1), ("MQIsdp", 4, 1), ("MQTT", 77, 0x84)] {
+    for (name, level, code) in [("MQTT", 6, 0x84), ("MQTT", 3, 1), ("MQIsdp", 4, 1), ("MQTT", 77, 0x84)] {
         let mut client = server.open();
         client.send(&Connect { name, level, ..Connect::new("a") }.encode()).await;
         client.expect(Got::Connack { present: false, code }).await;

@@ -4,7 +4,7 @@ use super::*;
 
 fn subscribe(session: &mut Session, filter: &str, log: &mut Kept) -> Result<(), TooManySubscriptions> {
     let subscription = Subscription::of(QoS::AtLeastOnce);
-    session.subscribe(&filter.into(), subscription, true, log)
+    session.subscribe(&filter.into(), subscription, true, log).map(drop)
 }
 
 fn next(session: &Session, last: &mut Option<ReplayId>) -> Option<String> {
