@@ -123,7 +123,7 @@ pub fn decode_connect(buf: &[u8], limit: usize) -> Result<Decoded<Connect<'_>>, 
         Decoded::Packet { packet: Packet::Connect(packet), len } => {
             // Now that the version is known, its rules hold for the fixed header, too.
             FixedHeader::read(buf, packet.version)?;
-            Ok(Decoded::Packet { packet, len })
+            Ok(Decoded::Packet { packet: *packet, len })
         }
         Decoded::Packet { .. } => Err(DecodeError::NotConnect),
         Decoded::NeedMore { at_least } => Ok(Decoded::NeedMore { at_least }),
@@ -150,8 +150,8 @@ fn decode_body(
         PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(&mut reader, version)?),
         PacketType::Pingreq => Packet::Pingreq,
         PacketType::Disconnect => Packet::Disconnect(Disconnect::decode(&mut reader)?),
-        PacketType::Connect => Packet::Connect(Connect::decode(&mut reader)?),
-        PacketType::Connack => Packet::Connack(Connack::decode(&mut reader, version)?),
+        PacketType::Connect => Packet::Connect(Connect::decode(&mut reader)?.into()),
+        PacketType::Connack => Packet::Connack(Connack::decode(&mut reader, version)?.into()),
         PacketType::Suback => Packet::Suback(Suback::decode(&mut reader, version)?),
         PacketType::Unsuback => Packet::Unsuback(Unsuback::decode(&mut reader, version)?),
         PacketType::Pingresp => Packet::Pingresp,

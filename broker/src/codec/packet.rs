@@ -182,12 +182,14 @@ impl fmt::Display for PacketType {
 }
 
 /// A packet, valid in itself. Strings and payloads are borrowed from the buffer that it was decoded from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The two that open a connection have many fields and come once: they are boxed, so that all others are smaller.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// A client wants in.
-    Connect(Connect<'a>),
+    Connect(Box<Connect<'a>>),
     /// The server's answer to CONNECT.
-    Connack(Connack<'a>),
+    Connack(Box<Connack<'a>>),
     /// An application message.
     Publish(Publish<'a>),
     /// A QoS 1 message has arrived, or was refused.

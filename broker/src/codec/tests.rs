@@ -43,8 +43,8 @@ fn check_row(row: &Row) {
     }
     let Ok(Decoded::Packet { packet, len }) = result else { panic!("{case}: {result:?}") };
     assert_eq!(len, bytes.len(), "{case}");
-    match (expect, packet) {
-        (Expect::Packet(wanted) | Expect::Tolerated(wanted), packet) => assert_eq!(packet, *wanted, "{case}"),
+    match (expect, &packet) {
+        (Expect::Packet(wanted) | Expect::Tolerated(wanted), packet) => assert_eq!(packet, wanted, "{case}"),
         (Expect::Subscribe(id, wanted), Packet::Subscribe(packet)) => {
             assert_eq!(packet.packet_id, *id, "{case}");
             let got: Vec<_> = packet.subscriptions().map(|s| (s.filter, s.qos)).collect();
@@ -58,7 +58,7 @@ fn check_row(row: &Row) {
             assert_eq!(packet.packet_id, *id, "{case}");
             assert_eq!(packet.codes().collect::<Vec<_>>(), *wanted, "{case}");
         }
-        (expect, packet) => check_lists(expect, &packet, &case),
+        (expect, packet) => check_lists(expect, packet, &case),
     }
     if !matches!(expect, Expect::Tolerated(_)) {
         let mut written = Vec::new();

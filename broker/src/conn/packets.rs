@@ -82,7 +82,7 @@ impl<T: Transport> Connection<T> {
                     packets += 1;
                     routing.tally.packets_received += 1;
                     batch.decoded += len;
-                    self.handle(packet, &rest[..len], owner, routing)?;
+                    self.handle(&packet, &rest[..len], owner, routing)?;
                 }
             }
             // Also when there is a subscriber to wait for, before messages to it are lost.
@@ -114,13 +114,13 @@ impl<T: Transport> Connection<T> {
 
     fn handle(
         &mut self,
-        packet: Packet<'_>,
+        packet: &Packet<'_>,
         frame: &[u8],
         owner: Option<&Bytes>,
         routing: &mut Routing,
     ) -> Result<(), End> {
         match packet {
-            Packet::Publish(publish) => return self.publish(&publish, frame, owner, routing),
+            Packet::Publish(publish) => return self.publish(publish, frame, owner, routing),
             Packet::Puback(ack) => {
                 self.flow_ended(routing, |session, log| session.handle_puback(ack.id, log))?;
             }
@@ -133,11 +133,11 @@ impl<T: Transport> Connection<T> {
             }
             Packet::Pubrec(ack) => self.received(ack.id, routing)?,
             Packet::Pubrel(ack) => self.released(ack.id, routing),
-            Packet::Subscribe(subscribe) => return self.subscribe(&subscribe, routing),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, routing),
+            Packet::Subscribe(subscribe) => return self.subscribe(subscribe, routing),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, routing),
             Packet::Pingreq => routing.acks.packet(&PINGRESP, Mark::default()),
-            Packet::Disconnect(disconnect) => return Err(self.leaves(&disconnect)),
-            Packet::Auth(auth) => return self.authenticate_again(&auth),
+            Packet::Disconnect(disconnect) => return Err(self.leaves(disconnect)),
+            Packet::Auth(auth) => return self.authenticate_again(auth),
             Packet::Connect(_) => return Err(protocol(DecodeError::SecondConnect)),
             Packet::Connack(_) => return Err(unexpected(PacketType::Connack)),
             Packet::Suback(_) => return Err(unexpected(PacketType::Suback)),

@@ -89,7 +89,7 @@ fn mqtt_3_has_a_return_code_for_each_reason() {
     for (_, reason) in code_numbers() {
         let code = reason.connect_return_code();
         assert_eq!(code == 0, !reason.is_error(), "{reason}");
-        let bytes = encoded(&Packet::Connack(Connack::refused(reason)), V3_1_1);
+        let bytes = encoded(&Packet::Connack(Connack::refused(reason).into()), V3_1_1);
         assert_eq!(bytes, [0x20, 2, 0, code]);
     }
 }
@@ -182,7 +182,7 @@ fn what_mqtt_3_has_no_place_for_is_left_out() {
         (Packet::Pubcomp(ack), b"\x70\x02\0\x01"),
         (Packet::Publish(Publish { properties, ..plain("a", b"x") }), b"\x30\x04\0\x01ax"),
         (Packet::Disconnect(disconnect), b"\xe0\0"),
-        (Packet::Connack(Connack { properties: connack, ..Connack::default() }), b"\x20\x02\0\0"),
+        (Packet::Connack(Connack { properties: connack, ..Connack::default() }.into()), b"\x20\x02\0\0"),
     ] {
         assert_eq!(encoded(&packet, V3_1_1), bytes);
     }

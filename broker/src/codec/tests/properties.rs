@@ -88,15 +88,15 @@ impl Owned {
                 let told = if version == V5 { codes.as_slice() } else { &[] };
                 assert!(packet.codes().eq(told.iter().copied()));
             }
-            _ => assert_eq!(Some(*read), self.packet(version)),
+            _ => assert_eq!(Some(read.clone()), self.packet(version)),
         }
     }
 
     /// The packet, unless it is one with a list.
     fn packet(&self, version: ProtocolVersion) -> Option<Packet<'_>> {
         Some(match self {
-            Self::Connect { clean_session, bridge, keep_alive, id, will, login } => {
-                Packet::Connect(Connect {
+            Self::Connect { clean_session, bridge, keep_alive, id, will, login } => Packet::Connect(
+                Connect {
                     version,
                     bridge: *bridge && version < V5,
                     clean_session: *clean_session,
@@ -114,12 +114,13 @@ impl Owned {
                     user: login.as_ref().map(|(user, _)| user.as_str()),
                     password: login.as_ref().and_then(|(_, password)| password.as_deref()),
                     properties: ConnectProperties::default(),
-                })
-            }
+                }
+                .into(),
+            ),
             Self::Connack(present, code) => {
                 let reason = ReasonCode::from_connect_return_code(*code).unwrap();
                 let session_present = *present && *code == 0 && version > V3_1;
-                Packet::Connack(Connack { session_present, reason, ..Connack::default() })
+                Packet::Connack(Connack { session_present, reason, ..Connack::default() }.into())
             }
             Self::Publish { topic, payload, delivery, retain } => {
                 let delivery = *delivery;

@@ -163,17 +163,17 @@ fn connects() -> Vec<Row> {
     let user_only = Connect { user: Some(""), ..CONNECT };
     let will = Connect { will: Some(WILL), ..CONNECT };
     vec![
-        good("3.1.1 section 3.1", b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a", P::Connect(CONNECT)),
+        good("3.1.1 section 3.1", b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a", P::Connect(CONNECT.into())),
         good(
             "MQTT-3.1.3-1",
             b"\x10\x20\x00\x04MQTT\x04\xf4\xff\xff\x00\x02id\x00\x03w/t\x00\x02\x00\xff\x00\x02me\x00\x03\x00pw",
-            P::Connect(everything),
+            P::Connect(everything.into()),
         ),
-        good("MQTT-3.1.3-6", b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", P::Connect(anonymous)),
-        good("MQTT-1.5.3-3", b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03\xef\xbb\xbf", P::Connect(with_bom)),
-        good("MQTT-3.1.2-19", b"\x10\x0f\x00\x04MQTT\x04\x82\x00\x3c\x00\x01a\x00\x00", P::Connect(user_only)),
-        good("MQTT-3.1.3-10", b"\x10\x12\x00\x04MQTT\x04\x06\x00\x3c\x00\x01a\x00\x01w\x00\x00", P::Connect(will)),
-        good("a bridge", b"\x10\x0d\x00\x04MQTT\x84\x02\x00\x3c\x00\x01a", P::Connect(bridge)),
+        good("MQTT-3.1.3-6", b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", P::Connect(anonymous.into())),
+        good("MQTT-1.5.3-3", b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03\xef\xbb\xbf", P::Connect(with_bom.into())),
+        good("MQTT-3.1.2-19", b"\x10\x0f\x00\x04MQTT\x04\x82\x00\x3c\x00\x01a\x00\x00", P::Connect(user_only.into())),
+        good("MQTT-3.1.3-10", b"\x10\x12\x00\x04MQTT\x04\x06\x00\x3c\x00\x01a\x00\x01w\x00\x00", P::Connect(will.into())),
+        good("a bridge", b"\x10\x0d\x00\x04MQTT\x84\x02\x00\x3c\x00\x01a", P::Connect(bridge.into())),
         bad("MQTT-3.1.2-1", b"\x10\x0d\x00\x04mqtt\x04\x02\x00\x3c\x00\x01a", E::ProtocolName),
         bad("MQTT-3.1.2-1", b"\x10\x02\x00\x00", E::ProtocolName),
         bad("MQTT-3.1.2-1", b"\x10\x0e\x00\x05MQTT\0\x04\x02\x00\x3c\x00\x01a", E::ProtocolName),
@@ -214,33 +214,41 @@ fn connects_3_1() -> Vec<Row> {
     const LONG: &str = "more-than-twenty-three-characters";
     let user = Connect { user: Some("u"), ..OLD };
     [
-        good("3.1 section 3.1", b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a", P::Connect(OLD)),
+        good("3.1 section 3.1", b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a", P::Connect(OLD.into())),
         good(
             "a bridge",
             b"\x10\x0f\x00\x06MQIsdp\x83\x02\x00\x3c\x00\x01a",
-            P::Connect(Connect { bridge: true, ..OLD }),
+            P::Connect(Connect { bridge: true, ..OLD }.into()),
         ),
         good(
             "3.1: long client identifier",
             b"\x10\x2f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x21more-than-twenty-three-characters",
-            P::Connect(Connect { client_id: LONG, ..OLD }),
+            P::Connect(Connect { client_id: LONG, ..OLD }.into()),
         ),
-        tolerated("3.1: reserved flag", b"\x10\x0f\x00\x06MQIsdp\x03\x03\x00\x3c\x00\x01a", P::Connect(OLD)),
+        tolerated(
+            "3.1: reserved flag",
+            b"\x10\x0f\x00\x06MQIsdp\x03\x03\x00\x3c\x00\x01a",
+            P::Connect(OLD.into()),
+        ),
         tolerated(
             "3.1: will flags alone",
             b"\x10\x0f\x00\x06MQIsdp\x03\x3a\x00\x3c\x00\x01a",
-            P::Connect(OLD),
+            P::Connect(OLD.into()),
         ),
         tolerated(
             "3.1: user name missing",
             b"\x10\x0f\x00\x06MQIsdp\x03\x82\x00\x3c\x00\x01a",
-            P::Connect(OLD),
+            P::Connect(OLD.into()),
         ),
-        tolerated("3.1: both missing", b"\x10\x0f\x00\x06MQIsdp\x03\xc2\x00\x3c\x00\x01a", P::Connect(OLD)),
+        tolerated(
+            "3.1: both missing",
+            b"\x10\x0f\x00\x06MQIsdp\x03\xc2\x00\x3c\x00\x01a",
+            P::Connect(OLD.into()),
+        ),
         tolerated(
             "3.1: password missing",
             b"\x10\x12\x00\x06MQIsdp\x03\xc2\x00\x3c\x00\x01a\x00\x01u",
-            P::Connect(user),
+            P::Connect(user.into()),
         ),
         bad("3.1: no client identifier", b"\x10\x0e\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x00", E::ClientIdEmpty),
         bad(
@@ -270,8 +278,8 @@ fn connects_3_1() -> Vec<Row> {
 
 fn connacks() -> Vec<Row> {
     use ReasonCode as C;
-    let accepted = |session_present| P::Connack(Connack { session_present, ..Connack::default() });
-    let refused = |code| P::Connack(Connack::refused(code));
+    let accepted = |session_present| P::Connack(Connack { session_present, ..Connack::default() }.into());
+    let refused = |code| P::Connack(Connack::refused(code).into());
     vec![
         good("MQTT-3.2.2-1", b"\x20\x02\x00\x00", accepted(false)),
         good("MQTT-3.2.2-2", b"\x20\x02\x01\x00", accepted(true)),
@@ -337,7 +345,7 @@ fn publishes() -> Vec<Row> {
 
 fn acks() -> Vec<Row> {
     let in_both = |bytes: &[u8; 4], packet| {
-        [good("3.1.1 sections 3.4 to 3.7", bytes, packet), in_3_1(good("3.1", bytes, packet))]
+        [good("3.1.1 sections 3.4 to 3.7", bytes, Packet::clone(&packet)), in_3_1(good("3.1", bytes, packet))]
     };
     let ack = |number| Ack::new(id(number), ReasonCode::Success);
     let mut rows: Vec<Row> = [

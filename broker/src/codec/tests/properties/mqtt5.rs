@@ -157,17 +157,20 @@ fn connects5() -> impl Strategy<Value = Written> {
                     message_expiry: *expiry,
                     application: ApplicationProperties::from_block(application).unwrap(),
                 });
-            written(&Packet::Connect(Connect {
-                version: V5,
-                bridge: false,
-                clean_session,
-                keep_alive,
-                client_id: &client_id,
-                will,
-                user: login.0.as_deref(),
-                password: login.1.as_deref(),
-                properties,
-            }))
+            written(&Packet::Connect(
+                Connect {
+                    version: V5,
+                    bridge: false,
+                    clean_session,
+                    keep_alive,
+                    client_id: &client_id,
+                    will,
+                    user: login.0.as_deref(),
+                    password: login.1.as_deref(),
+                    properties,
+                }
+                .into(),
+            ))
         },
     )
 }
@@ -203,7 +206,7 @@ fn connacks() -> impl Strategy<Value = Written> {
                 authentication_data: data.as_deref().filter(|_| method.is_some()),
             };
             let session_present = present && reason == ReasonCode::Success;
-            written(&Packet::Connack(Connack { session_present, reason, properties }))
+            written(&Packet::Connack(Connack { session_present, reason, properties }.into()))
         },
     )
 }

@@ -47,33 +47,41 @@ fn connects() -> Vec<Row> {
         b"\x26\0\x01b\0\x011\x26\0\x01a\0\x012\x26\0\x01b\0\x011\x26\0\0\0\0",
         b"\x15\0\x01m\x16\0\x02\x00\xff",
     ];
-    let plain = P::Connect(CONNECT_5);
+    let plain = || P::Connect(CONNECT_5.into());
     let topic = |error| E::Topic { packet: T::Connect, error };
     let level_3 = bytes(0x10, &[b"\0\x04MQTT\x85\x02\0\x3c\0\0\x01a"]);
     let level = |error| Expect::Error5(error, R::UnsupportedProtocolVersion);
     vec![
-        ok("[MQTT5-2.2.2-1]", connect(2, &[], b"\0\x01a"), plain),
+        ok("[MQTT5-2.2.2-1]", connect(2, &[], b"\0\x01a"), plain()),
         ok(
             "[MQTT5-3.1.2-4]",
             connect(0, &[], b"\0\x01a"),
-            P::Connect(Connect { clean_session: false, ..CONNECT_5 }),
+            P::Connect(Connect { clean_session: false, ..CONNECT_5 }.into()),
         ),
-        ok("[MQTT5-3.1.3-6]", connect(2, &[], b"\0\0"), P::Connect(Connect { client_id: "", ..CONNECT_5 })),
+        ok(
+            "[MQTT5-3.1.3-6]",
+            connect(2, &[], b"\0\0"),
+            P::Connect(Connect { client_id: "", ..CONNECT_5 }.into()),
+        ),
         ok(
             "[MQTT5-3.1.3-6]",
             connect(0, &[], b"\0\0"),
-            P::Connect(Connect { client_id: "", clean_session: false, ..CONNECT_5 }),
+            P::Connect(Connect { client_id: "", clean_session: false, ..CONNECT_5 }.into()),
         ),
         ok(
             "[MQTT5-1.5.4-3]",
             connect(2, &[], b"\0\x03\xef\xbb\xbf"),
-            P::Connect(Connect { client_id: "\u{feff}", ..CONNECT_5 }),
+            P::Connect(Connect { client_id: "\u{feff}", ..CONNECT_5 }.into()),
         ),
-        ok("[MQTT5-3.1.3-10]", connect(2, all, b"\0\x01a"), P::Connect(Connect { properties, ..CONNECT_5 })),
+        ok(
+            "[MQTT5-3.1.3-10]",
+            connect(2, all, b"\0\x01a"),
+            P::Connect(Connect { properties, ..CONNECT_5 }.into()),
+        ),
         otherwise(
             "MQTT 5: 3.1.2.11: defaults that are sent",
             with(b"\x11\0\0\0\0\x21\xff\xff\x22\0\0\x19\0\x17\x01"),
-            plain,
+            plain(),
         ),
         v5(row("[MQTT5-3.1.2-1]", b"\x10\x02\0\0", level(E::ProtocolName))),
         v5(row("[MQTT5-3.1.2-2] a bridge says so by options", level_3, level(E::ProtocolLevel(0x85)))),
@@ -111,10 +119,18 @@ fn logins() -> Vec<Row> {
         ok(
             "[MQTT5-3.1.2-17] [MQTT5-3.1.2-19]",
             connect(0xc2, &[], b"\0\x01a\0\x01u\0\x01p"),
-            P::Connect(both),
+            P::Connect(both.into()),
         ),
-        ok("MQTT 5: 3.1.2.8: user name alone", connect(0x82, &[], b"\0\x01a\0\x01u"), P::Connect(user)),
-        ok("MQTT 5: 3.1.2.9: password alone", connect(0x42, &[], b"\0\x01a\0\x01p"), P::Connect(password)),
+        ok(
+            "MQTT 5: 3.1.2.8: user name alone",
+            connect(0x82, &[], b"\0\x01a\0\x01u"),
+            P::Connect(user.into()),
+        ),
+        ok(
+            "MQTT 5: 3.1.2.9: password alone",
+            connect(0x42, &[], b"\0\x01a\0\x01p"),
+            P::Connect(password.into()),
+        ),
         malformed("[MQTT5-3.1.2-16]", connect(2, &[], b"\0\x01a\0\x01u"), E::Trailing(T::Connect)),
         malformed("[MQTT5-3.1.2-17]", connect(0x82, &[], b"\0\x01a"), E::Truncated(T::Connect)),
         malformed("[MQTT5-3.1.2-18]", connect(0x82, &[], b"\0\x01a\0\x01u\0\x01p"), E::Trailing(T::Connect)),
@@ -195,28 +211,31 @@ fn wills() -> Vec<Row> {
     };
     let properties = block(&[b"\x18\0\0\0\x05\x02\0\0\0\0", APPLICATION]);
     vec![
-        ok("[MQTT5-3.1.2-9]", will(b""), P::Connect(Connect { will: Some(WILL), ..CONNECT_5 })),
+        ok("[MQTT5-3.1.2-9]", will(b""), P::Connect(Connect { will: Some(WILL), ..CONNECT_5 }.into())),
         ok(
             "[MQTT5-3.1.3-10]",
             connect(0x36, &[], &[b"\0\x01a", &properties[..], b"\0\x01w\0\x01p"].concat()),
-            P::Connect(Connect { will: Some(full), ..CONNECT_5 }),
+            P::Connect(Connect { will: Some(full), ..CONNECT_5 }.into()),
         ),
         otherwise(
             "MQTT 5: 3.1.3.2.2: a delay of 0",
             will(b"\x18\0\0\0\0"),
-            P::Connect(Connect { will: Some(WILL), ..CONNECT_5 }),
+            P::Connect(Connect { will: Some(WILL), ..CONNECT_5 }.into()),
         ),
         otherwise(
             "MQTT 5: 3.1.3.2: the order of other properties means nothing",
             will(b"\x01\x01\x18\0\0\0\x01\x03\0\x01t"),
-            P::Connect(Connect {
-                will: Some(Will {
-                    delay: 1,
-                    application: ApplicationProperties::from_valid_block(b"\x01\x01\x03\0\x01t"),
-                    ..WILL
-                }),
-                ..CONNECT_5
-            }),
+            P::Connect(
+                Connect {
+                    will: Some(Will {
+                        delay: 1,
+                        application: ApplicationProperties::from_valid_block(b"\x01\x01\x03\0\x01t"),
+                        ..WILL
+                    }),
+                    ..CONNECT_5
+                }
+                .into(),
+            ),
         ),
     ]
 }
@@ -289,19 +308,27 @@ fn connacks() -> Vec<Row> {
     let qos_0 = ConnackProperties { maximum_qos: Some(QoS::AtMostOnce), ..ConnackProperties::default() };
     let accepted = Connack::default();
     vec![
-        ok("[MQTT5-2.2.2-1]", connack(0, 0, &[]), P::Connack(accepted)),
-        ok("[MQTT5-3.2.2-3]", connack(1, 0, &[]), P::Connack(Connack { session_present: true, ..accepted })),
+        ok("[MQTT5-2.2.2-1]", connack(0, 0, &[]), P::Connack(accepted.into())),
+        ok(
+            "[MQTT5-3.2.2-3]",
+            connack(1, 0, &[]),
+            P::Connack(Connack { session_present: true, ..accepted }.into()),
+        ),
         ok(
             "[MQTT5-3.2.2-8]",
             connack(0, 0x84, &[]),
-            P::Connack(Connack::refused(R::UnsupportedProtocolVersion)),
+            P::Connack(Connack::refused(R::UnsupportedProtocolVersion).into()),
         ),
-        ok("[MQTT5-3.2.2-8]", connack(0, 0x9f, &[]), P::Connack(Connack::refused(R::ConnectionRateExceeded))),
-        ok("MQTT 5: 3.2.2.3", connack(0, 0, all), P::Connack(Connack { properties, ..accepted })),
+        ok(
+            "[MQTT5-3.2.2-8]",
+            connack(0, 0x9f, &[]),
+            P::Connack(Connack::refused(R::ConnectionRateExceeded).into()),
+        ),
+        ok("MQTT 5: 3.2.2.3", connack(0, 0, all), P::Connack(Connack { properties, ..accepted }.into())),
         ok(
             "MQTT 5: 3.2.2.3.4",
             connack(0, 0, &[b"\x24\0"]),
-            P::Connack(Connack { properties: qos_0, ..accepted }),
+            P::Connack(Connack { properties: qos_0, ..accepted }.into()),
         ),
     ]
 }
