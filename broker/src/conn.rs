@@ -339,15 +339,13 @@ impl<T: Transport> Connection<T> {
             core.expiring.set(&self.client.id, end);
         }
         let ended_at = recorder.mark();
-        match ended.will {
-            Some(will) => match will.due {
-                None => wills::publish_now(core, &*self.principal, &will),
-                Some(due) => {
-                    if let Some(earlier) = core.wills.add(will, clock::at_second(due)) {
-                        wills::publish_now(core, &*self.principal, &earlier);
-                    }
+        match ended.will.map(|will| (will.due, will)) {
+            Some((None, will)) => wills::publish_now(core, &*self.principal, &will),
+            Some((Some(due), will)) => {
+                if let Some(earlier) = core.wills.add(will, clock::at_second(due)) {
+                    wills::publish_now(core, &*self.principal, &earlier);
                 }
-            },
+            }
             None => {}
         }
         core.records.hasten(ended_at);

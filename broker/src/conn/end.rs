@@ -46,9 +46,13 @@ impl End {
     /// What a client of MQTT 5 is told; nothing if it has left by itself or can't be reached.
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         match self {
-            Self::Disconnect | Self::DisconnectWith(_) | Self::Closed | Self::Failed(_) => None,
             // Who does not read would not read this either.
-            Self::WriteStall | Self::Told(Close::Now) => None,
+            Self::Disconnect
+            | Self::DisconnectWith(_)
+            | Self::Closed
+            | Self::Failed(_)
+            | Self::WriteStall
+            | Self::Told(Close::Now) => None,
             Self::KeepAlive => Some(ReasonCode::KeepAliveTimeout),
             Self::Protocol(reason, _) | Self::Unauthorized(reason) => Some(*reason),
             Self::PacketStall => Some(ReasonCode::QuotaExceeded),

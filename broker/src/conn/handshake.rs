@@ -229,13 +229,16 @@ async fn first_packet<T: Transport>(
     poll_fn(|cx| poll_packet(input, socket, core, cx, &mut decode)).await
 }
 
+/// Looks for one kind of packet at the beginning of some bytes.
+type Decode<'a, P> = dyn FnMut(&[u8]) -> Result<Decoded<P>, Refusal> + Send + 'a;
+
 /// Reads one packet, as `decode` sees it.
 fn poll_packet<T: Transport, P>(
     input: &mut Input,
     socket: &mut T,
     core: &Core,
     cx: &mut Context<'_>,
-    decode: &mut dyn FnMut(&[u8]) -> Result<Decoded<P>, Refusal>,
+    decode: &mut Decode<'_, P>,
 ) -> Poll<Result<P, Refusal>> {
     worker::with(|Worker { buffer, .. }| {
         loop {
