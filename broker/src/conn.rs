@@ -177,6 +177,16 @@ impl<T: Transport> Connection<T> {
                         return Poll::Pending;
                     }
                     Err(end) => {
+                        if end.is_the_clients_own() {
+                            // What was answered before may still leave, as far as the socket takes it and it is settled.
+                            let _ = self.output.poll_write(
+                                &mut self.socket,
+                                &self.client.outbox,
+                                &self.core,
+                                worker,
+                                cx,
+                            );
+                        }
                         self.output.recycle(worker);
                         return Poll::Ready(end);
                     }

@@ -6,6 +6,7 @@ mod clients;
 mod corpora;
 mod disk;
 mod dump;
+mod extensions;
 mod harness;
 mod hostile;
 mod idle;

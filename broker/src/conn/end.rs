@@ -43,6 +43,11 @@ impl End {
         matches!(self, Self::Told(Close::Shutdown | Close::Now))
     }
 
+    /// Did the client end it by what it sent?
+    pub(crate) fn is_the_clients_own(&self) -> bool {
+        matches!(self, Self::Disconnect | Self::DisconnectWith(_) | Self::Protocol(..))
+    }
+
     /// What a client of MQTT 5 is told; nothing if it has left by itself or can't be reached.
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         match self {

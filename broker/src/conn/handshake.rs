@@ -127,7 +127,7 @@ fn redirect(hello: &Hello, limits: &Limits) -> Result<(), Refusal> {
     let code = if redirect.permanent { ReasonCode::ServerMoved } else { ReasonCode::UseAnotherServer };
     let words = format!("client {} is sent to {}", hello.client_id, redirect.to);
     let refusal = Refusal::new(Refused::Redirected, Some(code), words);
-    Err(refusal.in_form_of(hello.version).with_reference(&redirect.to))
+    Err(refusal.to(hello).with_reference(&redirect.to))
 }
 
 /// Checks who it is: by user name and password, or by the method that the client asks for. The second is the last word of that
@@ -285,11 +285,11 @@ fn poll_packet<T: Transport, P>(
 /// A packet that does not belong into a handshake.
 fn out_of_place(what: &str, hello: &Hello) -> Refusal {
     let words = format!("{what} instead of AUTH (client {})", hello.client_id);
-    Refusal::new(Refused::NotMqtt, Some(ReasonCode::ProtocolError), words).in_form_of(hello.version)
+    Refusal::new(Refused::NotMqtt, Some(ReasonCode::ProtocolError), words).to(hello)
 }
 
 /// A packet of the exchange that breaks the protocol.
 fn broken(error: &DecodeError, hello: &Hello) -> Refusal {
     let words = format!("{error} (client {})", hello.client_id);
-    Refusal::new(Refused::NotMqtt, Some(error.reason()), words).in_form_of(hello.version)
+    Refusal::new(Refused::NotMqtt, Some(error.reason()), words).to(hello)
 }

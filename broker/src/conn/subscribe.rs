@@ -29,12 +29,15 @@ impl<T: Transport> Connection<T> {
         let mut recorder = self.core.records.recorder_with(routing.take_record());
         let common = Common { identifier: subscribe.identifier, asked: requests::asked(&subscribe.user) };
         let mut codes = Vec::new();
-        let mut owed = Vec::new();
+        let (mut owed, mut granted) = (Vec::new(), Vec::new());
         for wanted in subscribe.subscriptions() {
             let result = self.subscribe_one(&wanted, common, &mut recorder);
             codes.push(match result {
                 Ok((qos, replay)) => {
                     owed.extend(replay);
+                    if common.asked.replay.is_some() {
+                        granted.push(wanted.filter.to_owned());
+                    }
                     ReasonCode::granted(qos)
                 }
                 Err(code) => code,
@@ -55,8 +58,7 @@ impl<T: Transport> Connection<T> {
             routing.acks.packet(&suback, mark);
         }
         if let Some(name) = common.asked.replay {
-            let filters = subscribe.subscriptions().map(|wanted| wanted.filter.to_owned()).collect();
-            self.replays.mark(Marker::new(name, filters, owed), &self.core);
+            self.replays.mark(Marker::new(name, granted, owed), &self.core);
         }
         self.replays.look();
         Ok(())

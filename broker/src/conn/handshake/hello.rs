@@ -112,7 +112,7 @@ impl Hello {
             return Ok(());
         };
         let words = format!("the will is not accepted: {code} (client {})", self.client_id);
-        Err(Refusal::new(Refused::NotOffered, Some(code), words).in_form_of(self.version))
+        Err(Refusal::new(Refused::NotOffered, Some(code), words).to(self))
     }
 
     /// For how many seconds the session outlives the connection; `None`: as long as the broker keeps any. The second is what the client

@@ -24,11 +24,21 @@ pub(super) struct Refusal {
     version: ProtocolVersion,
     /// Where the client should go instead.
     reference: Option<String>,
+    /// The largest packet that the client takes.
+    maximum_packet: Option<u32>,
 }
 
 impl Refusal {
     pub(super) fn new(reason: Refused, answer: Option<ReasonCode>, words: impl Into<String>) -> Self {
-        Self { reason, answer, version: ProtocolVersion::V3_1_1, words: words.into(), reference: None }
+        let version = ProtocolVersion::V3_1_1;
+        Self { reason, answer, version, words: words.into(), reference: None, maximum_packet: None }
+    }
+
+    /// The answer is told as this client takes it.
+    pub(super) fn to(mut self, hello: &Hello) -> Self {
+        self.version = hello.version;
+        self.maximum_packet = hello.maximum_packet;
+        self
     }
 
     /// The answer is told in the form of that version.
@@ -46,13 +56,18 @@ impl Refusal {
     /// Tells the client, if there is something to tell, and closes.
     pub(super) async fn tell<T: Transport>(self, socket: &mut T) {
         let Some(reason) = self.answer else { return };
-        let properties =
+        let bare =
             ConnackProperties { server_reference: self.reference.as_deref(), ..ConnackProperties::default() };
-        let connack = Connack { session_present: false, reason, properties };
-        let mut packet = Vec::new();
-        if connack.encode(&mut packet, self.version).is_err() {
-            return;
-        }
+        let full = ConnackProperties { reason_string: Some(&self.words), ..bare };
+        let encoded = [full, bare].into_iter().find_map(|properties| {
+            let connack = Connack { session_present: false, reason, properties };
+            let mut packet = Vec::new();
+            connack.encode(&mut packet, self.version).ok()?;
+            // Words may not make it larger than the client takes [MQTT5-3.2.2-19].
+            let fits = self.maximum_packet.is_none_or(|maximum| packet.len() <= maximum as usize);
+            fits.then_some(packet)
+        });
+        let Some(packet) = encoded else { return };
         let answered = async {
             socket.write_all(&packet).await?;
             socket.shutdown().await
@@ -105,7 +120,7 @@ pub(super) fn login_refused(why: LoginRefused, hello: &Hello) -> Refusal {
     };
     let user = hello.user.as_deref().unwrap_or("-");
     let words = format!("{words} (client {}, user {user})", hello.client_id);
-    Refusal::new(reason, Some(code), words).in_form_of(hello.version)
+    Refusal::new(reason, Some(code), words).to(hello)
 }
 
 pub(super) fn no_seat(why: NoSeat, hello: &Hello) -> Refusal {
@@ -123,5 +138,5 @@ pub(super) fn no_seat(why: NoSeat, hello: &Hello) -> Refusal {
             Refusal::new(Refused::TooManySessions, Some(ReasonCode::QuotaExceeded), words)
         }
     };
-    refusal.in_form_of(hello.version)
+    refusal.to(hello)
 }
