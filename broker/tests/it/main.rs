@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod conformance3;
 mod connect;
 mod delivery;
 mod embedder;
