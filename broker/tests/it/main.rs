@@ -11,6 +11,7 @@ mod conformance3;
 mod connect;
 mod delivery;
 mod embedder;
+mod foreign;
 mod limits;
 mod model;
 mod restart;
