@@ -5,7 +5,8 @@
 //! `[MQTT-3.3.1-5]` (3.1.1) or `[MQTT5-3.3.1-5]` (5), also as a list, `[MQTT-3.3.1-5, 3.3.1-6]`; how tags are found is in
 //! `conformance::tags`. `tests/conformance/open.txt` lists statements that have neither yet.
 //!
-//! After a change of tags or rules: `UPDATE_CONFORMANCE=1 cargo test --test it conformance`.
+//! After a change of tags or rules: `UPDATE_CONFORMANCE=1 cargo test --test it conformance_document`. It writes the document again, and takes
+//! from the list of open statements those that are so no more.
 
 mod tags;
 
@@ -119,6 +120,19 @@ fn open() -> BTreeSet<Key> {
         .collect()
 }
 
+/// The list of open statements, without those that have got a test or a reason.
+fn still_open(shown: &BTreeMap<Key, Tests>) -> String {
+    let statements = all_statements();
+    let is_open = |key: &Key| {
+        !shown.contains_key(key)
+            && statements.iter().any(|statement| statement.key == *key && statement.reason.is_none())
+    };
+    read(OPEN)
+        .lines()
+        .filter(|line| Key::parse(line.trim()).is_none_or(|key| is_open(&key)))
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
 /// What the document says of a statement's tests.
 fn evidence(statement: &Statement, shown: &BTreeMap<Key, Tests>) -> String {
     let Some(tests) = shown.get(&statement.key) else {
@@ -139,7 +153,7 @@ fn render(shown: &BTreeMap<Key, Tests>) -> String {
          the tests that show that DistKV does it, or the reason why no test of a server can. MQTT 3.1 has no numbered statements; it \
          is served by the rules of 3.1.1 but for what its own text has otherwise.\n\n\
          This page is made from `tests/conformance/*.tsv` and from tags in the tests, such as `[MQTT-3.3.1-5]` and \
-         `[MQTT5-3.3.1-5]`; `UPDATE_CONFORMANCE=1 cargo test --test it conformance` writes it again.\n",
+         `[MQTT5-3.3.1-5]`; `UPDATE_CONFORMANCE=1 cargo test --test it conformance_document` writes it again.\n",
     );
     for version in Version::ALL {
         let statements = statements(version);
@@ -173,15 +187,17 @@ fn assert_none(what: &str, faults: &[String]) {
 
 #[test]
 fn the_conformance_document_is_what_the_tests_say() {
-    let page = render(&tags::find());
+    let shown = tags::find();
+    let page = render(&shown);
     if env::var_os("UPDATE_CONFORMANCE").is_some() {
         fs::write(repository(DOCUMENT), &page).unwrap();
+        fs::write(repository(OPEN), still_open(&shown)).unwrap();
     }
     let written = read(DOCUMENT);
     let different = written.lines().zip(page.lines()).find(|(written, page)| written != page);
     assert!(
         written == page,
-        "{DOCUMENT} is out of date, first at {different:?}: UPDATE_CONFORMANCE=1 cargo test --test it conformance"
+        "{DOCUMENT} is out of date, first at {different:?}: UPDATE_CONFORMANCE=1 cargo test --test it conformance_document"
     );
 }
 

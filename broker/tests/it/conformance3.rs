@@ -157,7 +157,7 @@ async fn what_follows_a_refused_connect_is_not_handled() {
     let server = Server::start();
     let (mut subscriber, mut publisher) = pair(&server, 1).await;
     let mut refused = server.open();
-    let mut bytes = Connect { level: 77, ..Connect::new("a") }.encode();
+    let mut bytes = Connect { level: 3, ..Connect::new("a") }.encode();
     bytes.extend(client::publish("t/refused", b"x", 1, true, false, 1));
     refused.send(&bytes).await;
     refused.expect(Got::Connack { present: false, code: 1 }).await;

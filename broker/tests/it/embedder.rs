@@ -17,7 +17,7 @@ use crate::client::{self, Client, Connect, Got};
 use crate::server::{STREAM_BYTES, Server, limits, peer};
 
 /// Users may do everything but what topics with these words in them say.
-struct Picky(MemoryHooks);
+pub(crate) struct Picky(pub(crate) MemoryHooks);
 
 struct PickyPrincipal(Arc<dyn Principal>);
 

@@ -19,6 +19,7 @@ pub(crate) mod prop {
     pub(crate) const WILL_DELAY: u8 = 0x18;
     pub(crate) const REQUEST_RESPONSE: u8 = 0x19;
     pub(crate) const RESPONSE_INFORMATION: u8 = 0x1a;
+    pub(crate) const SERVER_REFERENCE: u8 = 0x1c;
     pub(crate) const REASON_STRING: u8 = 0x1f;
     pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
     pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;

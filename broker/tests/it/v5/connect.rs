@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{BoxFuture, Hooks, Login, LoginRefused, Principal};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{pair, publish};
 use crate::client::packet;
@@ -30,6 +30,30 @@ async fn a_client_is_let_in_and_told_only_what_a_server_may_tell() {
         assert_eq!(props.get(id), None, "{id:#x}");
     }
     client.ping().await;
+}
+
+/// [MQTT5-4.2-1, 4.2.0-1]
+#[tokio::test]
+async fn tcp_is_a_transport() {
+    let server = Server::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    server.broker.listen(listener);
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let all = [&Connect::new("a").encode()[..], &PINGREQ].concat();
+    // In pieces: what counts is the stream of bytes.
+    for byte in all {
+        stream.write_all(&[byte]).await.unwrap();
+    }
+    let mut connack = [0; 2];
+    stream.read_exact(&mut connack).await.unwrap();
+    assert_eq!(connack[0], 0x20);
+    let mut rest = vec![0; usize::from(connack[1])];
+    stream.read_exact(&mut rest).await.unwrap();
+    assert_eq!(rest[..2], [0, 0]);
+    let mut pingresp = [0; 2];
+    stream.read_exact(&mut pingresp).await.unwrap();
+    assert_eq!(pingresp, [0xd0, 0]);
 }
 
 /// [MQTT5-3.1.0-1]
@@ -61,7 +85,7 @@ async fn another_protocol_name_or_version_is_not_served() {
         crate::client::put_text(&mut body, name.as_bytes());
         body.extend([version, 2, 0, 0, 0, 0, 1, b'a']);
         let mut stream = server.stream(STREAM_BYTES);
-        tokio::io::AsyncWriteExt::write_all(&mut stream, &packet(0x10, &body)).await.unwrap();
+        stream.write_all(&packet(0x10, &body)).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         let refusals: [&[u8]; 3] = [&[], &[0x20, 3, 0, 0x84, 0], &[0x20, 2, 0, 1]];
