@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod client5;
 mod conformance3;
 mod connect;
 mod delivery;
@@ -18,4 +19,5 @@ mod restart;
 mod retained;
 mod server;
 mod sessions;
+mod v5;
 mod wills;

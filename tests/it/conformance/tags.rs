@@ -3,7 +3,7 @@
 //! | where | what counts |
 //! |---|---|
 //! | a Rust function with `#[test]` or `#[tokio::test]` | comments above and in it |
-//! | the codec's tables of bytes | the first word of a row, `"MQTT-3.3.1-4"` |
+//! | the codec's tables of bytes | the first word of a row, `"MQTT-3.3.1-4"`, also in brackets |
 //! | a function of a Python scenario, at the left edge | comments above and in it, its docstring |
 //! | an `async` method of a JavaScript scenario | comments above and in it |
 
@@ -147,9 +147,11 @@ fn in_brackets(comment: &str) -> Vec<Key> {
 fn rows(text: &str) -> Vec<Key> {
     let mut keys = Vec::new();
     for version in Version::ALL {
-        for part in text.split(&format!("\"{}", version.prefix())).skip(1) {
-            let list = part.split(['"', ':']).next().unwrap_or_default();
-            keys.extend(list.split(", ").map(|number| Key::new(version, number)));
+        for begin in ["\"", "\"["] {
+            for part in text.split(&format!("{begin}{}", version.prefix())).skip(1) {
+                let list = part.split(['"', ':', ']']).next().unwrap_or_default();
+                keys.extend(list.split(", ").map(|number| Key::new(version, number)));
+            }
         }
     }
     keys

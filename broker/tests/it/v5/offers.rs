@@ -184,7 +184,10 @@ async fn clients_are_sent_elsewhere() {
         let redirect = Some(Redirect { to: "other:1883".into(), permanent });
         let server = offering(Offer { redirect, ..Offer::default() });
         let connack = refused(&server, &Connect::new("a")).await;
-        assert_eq!((connack.reason, connack.props.get_text(prop::SERVER_REFERENCE)), (reason, Some("other:1883")));
+        assert_eq!(
+            (connack.reason, connack.props.get_text(prop::SERVER_REFERENCE)),
+            (reason, Some("other:1883"))
+        );
         let mut old = server.open5();
         old.send(packet(0x10, b"\0\x04MQTT\x04\x02\0\0\0\x01a")).await;
         let mut answer = [0; 4];

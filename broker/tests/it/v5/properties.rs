@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{pair, publish};
-use crate::client5::{Connect, PUBCOMP, PUBREC, Props, Publish, Value, ack, prop};
+use crate::client5::{Connect, PUBCOMP, PUBREC, PUBREL, Props, Publish, Value, ack, prop};
 use crate::server::Server;
 
 fn everything() -> Props {
@@ -86,8 +86,12 @@ async fn what_waits_grows_old_and_what_is_under_way_does_not() {
     publish(&mut publisher, expiring("t/long", "", 1, 1000)).await;
     publish(&mut publisher, expiring("t/kept", "", 1, 1).retained()).await;
     publish(&mut publisher, Publish::new("t/ever", "", 1)).await;
+    publisher.send(expiring("t/unreleased", "", 2, 1).id(77).encode()).await;
+    assert_eq!(publisher.pubrec(77).await, 0);
     // The time itself is what is tested.
     tokio::time::sleep(Duration::from_secs(3)).await;
+    publisher.send(ack(PUBREL, 77, 0)).await;
+    assert_eq!(publisher.pubcomp(77).await, 0);
     let mut client = server.resume5(&Connect::lasting("a")).await;
     assert_eq!(client.pubrel(sent.id).await, 0);
     client.send(ack(PUBCOMP, sent.id, 0)).await;

@@ -63,17 +63,35 @@ async fn every_answer(client: &mut Client) {
     client.send(unsubscribe(2, &["never"])).await;
     assert!(matches!(client.next().await, Some(Got::Unsuback(2, ..))));
     client.send(crate::client::packet(0x36, b"\0\x01a\0\x01\0")).await;
-    client.expect_end(&[0x81]).await;
 }
 
-/// [MQTT5-3.2.2-19, 3.2.2-20, 3.4.2-2, 3.4.2-3, 3.5.2-2, 3.5.2-3, 3.6.2-2, 3.6.2-3, 3.7.2-2, 3.7.2-3, 3.9.2-1, 3.9.2-2, 3.11.2-1, 3.11.2-2, 3.14.2-3, 3.14.2-4]
+/// [MQTT5-3.2.2-19, 3.2.2-20]
+#[tokio::test]
+async fn words_are_left_out_of_a_refusal_that_would_be_too_large() {
+    let server = Server::start();
+    for most in [5, 20, 1000] {
+        let connect = small("a", most).with(Props::none().text(prop::AUTH_METHOD, "no such method"));
+        let mut client = server.open5();
+        let connack = client.connect(&connect).await;
+        assert!(connack.reason >= 0x80);
+        client.expect_closed().await;
+    }
+}
+
+/// [MQTT5-3.4.2-2, 3.4.2-3, 3.5.2-2, 3.5.2-3, 3.6.2-2, 3.6.2-3, 3.7.2-2, 3.7.2-3, 3.9.2-1, 3.9.2-2, 3.11.2-1, 3.11.2-2, 3.14.2-3, 3.14.2-4]
 #[tokio::test]
 async fn words_are_left_out_of_answers_that_would_be_too_large() {
     let server = Server::start();
-    for most in [32, 40, 64] {
-        every_answer(&mut server.connect5(&small("a", most)).await).await;
+    let mut with_words = 0;
+    for most in [32, 40, 64, 10_000] {
+        let mut client = server.connect5(&small("a", most)).await;
+        every_answer(&mut client).await;
+        let Some(Got::Disconnect(0x81, props)) = client.next().await else { panic!("no DISCONNECT") };
+        with_words += usize::from(props.get(prop::REASON_STRING).is_some());
+        client.expect_closed().await;
         server.clean5("a").await.disconnect().await;
     }
+    assert!(with_words > 0, "words where there is room for them");
 }
 
 /// [MQTT5-3.1.2-29]
