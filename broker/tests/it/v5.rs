@@ -13,6 +13,7 @@ mod sessions;
 mod shared;
 mod sizes;
 mod subscribe;
+mod versions;
 mod wills;
 
 use crate::client5::{Client, Publish};
