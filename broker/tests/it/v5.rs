@@ -9,6 +9,7 @@ mod offers;
 mod properties;
 mod publish;
 mod refusals;
+mod restart;
 mod sessions;
 mod shared;
 mod sizes;
