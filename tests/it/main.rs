@@ -3,6 +3,7 @@
 
 mod cli;
 mod clients;
+mod conformance;
 mod corpora;
 mod disk;
 mod dump;

@@ -163,7 +163,7 @@ fn the_first_packet_is_connect() {
 fn other_first_packets_are_found_out_by_one_byte() {
     assert_eq!(decode_connect(b"\x16", LIMIT), Err(DecodeError::Tls));
     for first in (0..=255).filter(|first| first >> 4 != 1) {
-        assert_eq!(decode_connect(&[first], LIMIT), Err(DecodeError::NotConnect)); // MQTT-3.1.0-1
+        assert_eq!(decode_connect(&[first], LIMIT), Err(DecodeError::NotConnect)); // [MQTT-3.1.0-1]
     }
     let flags = DecodeError::Flags { packet: PacketType::Connect, flags: 1 };
     assert_eq!(decode_connect(b"\x11\x10", LIMIT), Err(flags));
@@ -205,15 +205,15 @@ fn a_connect_longer_than_any_can_be_is_refused_by_its_length() {
 fn only_two_errors_are_answered_before_the_close() {
     use ReasonCode::{ClientIdentifierNotValid, UnsupportedProtocolVersion};
     let connack = |code| Answer::Connack(code);
-    assert_eq!(DecodeError::ProtocolLevel(6).answer(), connack(UnsupportedProtocolVersion)); // MQTT-3.1.2-2
-    assert_eq!(DecodeError::ClientIdEmpty.answer(), connack(ClientIdentifierNotValid)); // MQTT-3.1.3-8
+    assert_eq!(DecodeError::ProtocolLevel(6).answer(), connack(UnsupportedProtocolVersion)); // [MQTT-3.1.2-2]
+    assert_eq!(DecodeError::ClientIdEmpty.answer(), connack(ClientIdentifierNotValid)); // [MQTT-3.1.3-8]
     for row in table::rows() {
         if let Expect::Error(error) | Expect::Error5(error, _) = row.expect {
             let told = matches!(error, DecodeError::ProtocolLevel(_) | DecodeError::ClientIdEmpty);
             assert_eq!(error.answer() == Answer::Close, !told, "{error}");
         }
     }
-    assert_eq!(DecodeError::SecondConnect.answer(), Answer::Close); // MQTT-3.1.0-2
+    assert_eq!(DecodeError::SecondConnect.answer(), Answer::Close); // [MQTT-3.1.0-2]
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn what_does_not_fit_into_a_packet_leaves_the_buffer_as_it_was() {
 
 #[test]
 fn the_identifier_after_the_largest_is_the_smallest() {
-    assert_eq!(PacketId::new(0), None); // MQTT-2.3.1-1
+    assert_eq!(PacketId::new(0), None); // [MQTT-2.3.1-1]
     assert_eq!(PacketId::MIN.next(), id(2));
     assert_eq!(PacketId::MAX.next(), PacketId::MIN);
 }

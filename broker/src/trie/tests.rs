@@ -42,6 +42,7 @@ fn matching(filters: &[&str], topic: &str) -> Vec<u32> {
     found(&trie(filters), topic).iter().map(|(subscriber, _)| *subscriber).collect()
 }
 
+/// [MQTT-4.7.1-2]
 #[test]
 fn hash_matches_the_level_above_it_and_all_below() {
     let filters = ["sport/tennis/player1/#"];
@@ -54,6 +55,7 @@ fn hash_matches_the_level_above_it_and_all_below() {
     assert_eq!(matching(&["sport/#"], "sport"), [0]);
 }
 
+/// [MQTT-4.7.1-3]
 #[test]
 fn plus_matches_exactly_one_level_which_may_be_empty() {
     assert_eq!(matching(&["sport/+"], "sport/"), [0]);
@@ -62,6 +64,7 @@ fn plus_matches_exactly_one_level_which_may_be_empty() {
     assert_eq!(matching(&["sport/+/player1"], "sport/tennis/player1"), [0]);
 }
 
+/// [MQTT-4.7.2-1]
 #[test]
 fn wildcards_at_the_first_level_do_not_see_dollar_topics() {
     let filters = ["#", "+/monitor/Clients", "$SYS/#", "$SYS/monitor/+"];
@@ -69,6 +72,7 @@ fn wildcards_at_the_first_level_do_not_see_dollar_topics() {
     assert_eq!(matching(&filters, "SYS/monitor/Clients"), [0, 1]);
 }
 
+/// [MQTT-3.3.5-1]
 #[test]
 fn overlapping_filters_of_one_subscriber_all_match_the_highest_value_first() {
     let mut trie = Trie::new();
@@ -80,6 +84,7 @@ fn overlapping_filters_of_one_subscriber_all_match_the_highest_value_first() {
     assert_eq!(found(&trie, "a/b/c"), [(7, 0)]);
 }
 
+/// [MQTT-3.8.4-3]
 #[test]
 fn a_repeated_subscription_replaces_the_value() {
     let mut trie = Trie::new();

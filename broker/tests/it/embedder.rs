@@ -17,7 +17,7 @@ use crate::client::{self, Client, Connect, Got};
 use crate::server::{STREAM_BYTES, Server, limits, peer};
 
 /// Users may do everything but what topics with these words in them say.
-struct Picky(MemoryHooks);
+pub(crate) struct Picky(pub(crate) MemoryHooks);
 
 struct PickyPrincipal(Arc<dyn Principal>);
 
@@ -87,6 +87,7 @@ fn open(broker: &Broker) -> Client {
     Client::new(ours)
 }
 
+/// [MQTT-3.3.5-2, 3.9.3-1]
 #[tokio::test]
 async fn rights_are_asked_at_publish_subscribe_and_each_delivery() {
     let hooks = MemoryHooks::new();
@@ -114,6 +115,7 @@ async fn rights_are_asked_at_publish_subscribe_and_each_delivery() {
     assert_eq!((metrics.dropped_receive_denied.get(), metrics.subscriptions_refused.get()), (3, 1));
 }
 
+/// [MQTT-3.3.5-2, 4.8.0-2]
 #[tokio::test]
 async fn refused_retained_messages_are_acknowledged_and_dropped_but_a_broken_store_is_no_place_to_stay() {
     let broker = Server::with_hooks(limits(), Picky(MemoryHooks::new()));
