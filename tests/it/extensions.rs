@@ -64,8 +64,8 @@ fn a_client_of_mqtt_3_asks_for_a_marked_replay_by_publishing_a_filter() {
     mosquitto_pub(&server.port(), &["-r", "-t", "a/b", "-m", "x"]);
     let mut client = RawClient::connect(server.mqtt(), &Connect::new("three"));
     client.subscribe("a/#", 0);
-    client.subscribe("$distkv/replay/#", 0);
     assert_eq!(client.message().text(), "x");
+    client.subscribe("$distkv/replay/#", 0);
     let id = client.id();
     let ask = Publish { qos: 1, id, ..Publish::new("$distkv/replay/again", b"a/#\nb/#") };
     client.send(&ask.encode());
@@ -177,6 +177,9 @@ impl Counter {
     fn new(name: &str, port: u16) -> Self {
         let mut options = MqttOptions::new(name, "127.0.0.1", port);
         options.set_outgoing_inflight_upper_limit(10);
+        let mut network = rumqttc::NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
         let (client, connection) = Client::new(options, 10);
         let properties = rumqttc::v5::mqttbytes::v5::SubscribeProperties {
             id: None,
