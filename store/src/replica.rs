@@ -166,6 +166,16 @@ impl Replica {
         self.ledger.accounts()
     }
 
+    /// When the next value expires, in milliseconds of Unix time.
+    pub fn next_expiry(&self) -> Option<u64> {
+        self.tree.next_expiry()
+    }
+
+    /// Makes tombstones of values that have expired by now: see [`Tree::expire`].
+    pub fn expire(&mut self, now: u64, limit: usize) -> usize {
+        self.tree.expire(now, limit)
+    }
+
     /// The shared form of a user's name.
     pub fn share_user(&mut self, name: &str) -> Arc<str> {
         self.users.share(name)

@@ -1,7 +1,7 @@
 //! The entries, in the order of their paths; scans which skip what a pattern can't match.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -68,6 +68,11 @@ impl Counts {
     }
 }
 
+/// When the entry's value expires, if it has one that does.
+fn end_of(entry: &Entry) -> Option<u64> {
+    entry.value.as_ref().and(entry.meta.expiry())
+}
+
 fn size(path: PathRef<'_>, entry: &Entry) -> u64 {
     (path.as_bytes().len() + entry.value.as_ref().map_or(0, |value| value.as_bytes().len())) as u64
 }
@@ -80,6 +85,8 @@ type Key = SmallVec<[u8; 40]>;
 pub struct Tree {
     entries: BTreeMap<Key, Arc<Entry>>,
     counts: Counts,
+    /// When values expire, in milliseconds of Unix time, and where.
+    expiring: BTreeSet<(u64, Key)>,
 }
 
 impl Tree {
@@ -120,13 +127,55 @@ impl Tree {
         if let Some(old) = &old {
             self.counts.subtract(path, old);
         }
+        let ends = (old.as_ref().and_then(|old| end_of(old)), end_of(&new));
+        if ends != (None, None) {
+            self.note_expiry(path, ends);
+        }
         (new, old)
+    }
+
+    /// The value that was there no longer ends, and the new one does.
+    #[cold]
+    fn note_expiry(&mut self, path: PathRef<'_>, (old, new): (Option<u64>, Option<u64>)) {
+        let key = Key::from_slice(path.as_bytes());
+        if let Some(old) = old.filter(|_| old != new) {
+            self.expiring.remove(&(old, key.clone()));
+        }
+        if let Some(new) = new {
+            self.expiring.insert((new, key));
+        }
+    }
+
+    /// When the next value expires, in milliseconds of Unix time.
+    pub fn next_expiry(&self) -> Option<u64> {
+        self.expiring.first().map(|(at, _)| *at)
+    }
+
+    /// Makes tombstones, of the same version, of at most `limit` entries whose value has expired by now. That is no event: who knows the
+    /// entry knows when it ends. Answers how many there were.
+    pub fn expire(&mut self, now: u64, limit: usize) -> usize {
+        for done in 0..limit {
+            if self.next_expiry().is_none_or(|at| at > now) {
+                return done;
+            }
+            let Some((_, key)) = self.expiring.pop_first() else { return done };
+            let Some(place) = self.entries.get_mut(&key) else { continue };
+            let path = PathRef::known(&key);
+            self.counts.subtract(path, place);
+            let Entry { meta, version, .. } = &**place;
+            *place = Arc::new(Entry { value: None, meta: meta.clone(), version: version.clone() });
+            self.counts.add(path, place);
+        }
+        limit
     }
 
     /// Takes the entry at `path` out.
     pub fn remove(&mut self, path: PathRef<'_>) -> Option<Arc<Entry>> {
         let entry = self.entries.remove(path.as_bytes())?;
         self.counts.subtract(path, &entry);
+        if let Some(end) = end_of(&entry) {
+            self.expiring.remove(&(end, Key::from_slice(path.as_bytes())));
+        }
         Some(entry)
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Options, Shared};
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
 use crate::journal::{JournalStats, Kind, Lsn, OpenError, SnapshotError, SnapshotWriter};
 use crate::replica::Export;
 use crate::tree::Progress;
@@ -21,6 +21,12 @@ use crate::tree::Progress;
 /// How many entries and bytes are exported in one go, which is as long as the replica's lock is held.
 const SLICE_ENTRIES: usize = 256;
 const SLICE_BYTES: usize = 128 << 10;
+
+/// How often the background looks for values that have expired. (Readers do not see them from the moment on.)
+const EXPIRY_ROUND: Duration = Duration::from_secs(1);
+
+/// How many of them become tombstones in one go.
+const EXPIRE: usize = 256;
 
 /// How many tombstones are dropped in one go.
 const PURGE: usize = 256;
@@ -43,6 +49,13 @@ pub(super) struct Snapshots {
     wake: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
     stats: Mutex<SnapshotStats>,
+}
+
+/// What the background has to do.
+enum Task {
+    Snapshot,
+    Expire,
+    Stop,
 }
 
 #[derive(Default)]
@@ -141,17 +154,18 @@ impl Snapshots {
         self.signals.lock().stop
     }
 
-    /// Waits until one is due; false if it is time to stop.
-    fn wait(&self) -> bool {
+    /// Waits until there is something to do.
+    fn wait(&self) -> Task {
         let mut signals = self.signals.lock();
-        loop {
-            if signals.stop {
-                return false;
-            }
-            if std::mem::take(&mut signals.due) {
-                return true;
-            }
-            self.wake.wait(&mut signals);
+        if !signals.stop && !signals.due {
+            self.wake.wait_for(&mut signals, EXPIRY_ROUND);
+        }
+        if signals.stop {
+            Task::Stop
+        } else if std::mem::take(&mut signals.due) {
+            Task::Snapshot
+        } else {
+            Task::Expire
         }
     }
 }
@@ -162,10 +176,18 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), OpenError> {
     let thread = std::thread::Builder::new()
         .name("distkv-snapshot".to_owned())
         .spawn(move || {
-            while of_thread.snapshots.wait() {
+            loop {
                 let snapshots = &of_thread.snapshots;
-                if let Err(error) = of_thread.take_snapshot(&|| snapshots.is_stopped()) {
-                    tracing::warn!("{error}. The journal keeps all; the next snapshot is tried later");
+                match snapshots.wait() {
+                    Task::Stop => return,
+                    Task::Expire => of_thread.expire(),
+                    Task::Snapshot => {
+                        if let Err(error) = of_thread.take_snapshot(&|| snapshots.is_stopped()) {
+                            tracing::warn!(
+                                "{error}. The journal keeps all; the next snapshot is tried later"
+                            );
+                        }
+                    }
                 }
             }
         })
@@ -202,6 +224,16 @@ impl Shared {
                 figures.failed += 1;
                 Err(error)
             }
+        }
+    }
+
+    /// Makes tombstones of values that have expired.
+    pub(super) fn expire(&self) {
+        let now = clock::wall_ms();
+        while self.read().replica.next_expiry().is_some_and(|at| at <= now) {
+            let mut held = self.held.write();
+            held.replica.expire(now, EXPIRE);
+            self.let_go(held);
         }
     }
 

@@ -132,3 +132,39 @@ fn an_expired_value_is_none() {
     assert!(entry.value_at(100).is_none());
     assert!(!entry.is_tombstone());
 }
+
+fn until(value: &str, expiry: u64) -> Arc<Entry> {
+    let plain = entry(Some(value));
+    Arc::new(Entry { meta: Meta::default().with_expiry(expiry), ..Entry::clone(&plain) })
+}
+
+#[test]
+fn values_end_at_their_time_and_leave_tombstones_of_the_same_version() {
+    let mut tree = Tree::new();
+    let at = |name| Path::from_strs([name]).unwrap();
+    for (name, expiry) in [("a", 30), ("b", 10), ("c", 20)] {
+        tree.update(at(name).as_path(), |_| until("x", expiry));
+    }
+    // An entry that is written anew, or taken out, does not end at its former time.
+    tree.update(at("c").as_path(), |_| until("y", 40));
+    tree.remove(at("a").as_path());
+    assert_eq!(tree.next_expiry(), Some(10));
+    assert_eq!(tree.expire(9, 100), 0);
+    assert_eq!(tree.expire(39, 100), 1);
+    assert_eq!(tree.counts(), Counts { values: 1, tombstones: 1, ..tree.counts() });
+    let ended = tree.get(at("b").as_path()).unwrap();
+    assert!(ended.is_tombstone() && ended.version == entry(None).version);
+    assert_eq!(tree.expire(40, 100), 1);
+    assert_eq!((tree.next_expiry(), tree.counts().values), (None, 0));
+    tree.update(at("c").as_path(), |_| entry(Some("z")));
+    assert_eq!((tree.next_expiry(), tree.counts().values), (None, 1));
+}
+
+#[test]
+fn as_many_values_end_in_one_go_as_the_caller_allows() {
+    let mut tree = Tree::new();
+    for n in 0..10 {
+        tree.update(Path::from_strs([n.to_string().as_str()]).unwrap().as_path(), |_| until("x", 5));
+    }
+    assert_eq!((tree.expire(5, 4), tree.expire(5, 4), tree.expire(5, 4)), (4, 4, 2));
+}

@@ -113,6 +113,29 @@ fn what_is_written_is_read_until_it_is_deleted() {
 }
 
 #[test]
+fn the_memory_of_an_expired_value_is_given_back() {
+    let store = memory();
+    let view = store.view(Who::system());
+    let bytes = store.stats().counts.bytes;
+    view.set(path("a").as_path(), Value::string(&"x".repeat(10_000)), Meta::default().with_expiry(1), None)
+        .unwrap();
+    set(&view, "b", "y");
+    let deadline = Duration::from_secs(30);
+    let began = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    while store.stats().counts.values > 1 {
+        std::thread::yield_now();
+        assert!(
+            std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() - began < deadline,
+            "it is never given back"
+        );
+    }
+    let counts = store.stats().counts;
+    assert_eq!((counts.values, counts.tombstones), (1, 1));
+    assert!(counts.bytes < bytes + 100);
+    assert!(view.get(path("b").as_path()).is_some());
+}
+
+#[test]
 fn an_expired_entry_is_as_good_as_deleted() {
     let view = memory().view(Who::system());
     let at = path("a");
