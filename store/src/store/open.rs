@@ -60,9 +60,7 @@ pub(super) fn open(
         checkpoints: Mutex::new(Vec::new()),
         options,
     });
-    if shared.options.durability != Durability::Memory {
-        snapshots::start(&shared)?;
-    }
+    snapshots::start(&shared)?;
     let store = Store(Arc::new(Owner { shared }));
     Ok((store, OpenReport { recovery: report, entries, fresh }))
 }

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Options, Shared};
 use crate::clock::{self, Stopwatch};
-use crate::journal::{JournalStats, Kind, Lsn, OpenError, SnapshotError, SnapshotWriter};
+use crate::journal::{Durability, JournalStats, Kind, Lsn, OpenError, SnapshotError, SnapshotWriter};
 use crate::replica::Export;
 use crate::tree::Progress;
 
@@ -181,6 +181,8 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), OpenError> {
                 match snapshots.wait() {
                     Task::Stop => return,
                     Task::Expire => of_thread.expire(),
+                    // Nothing is kept, so there is nothing to drop.
+                    Task::Snapshot if of_thread.options.durability == Durability::Memory => {}
                     Task::Snapshot => {
                         if let Err(error) = of_thread.take_snapshot(&|| snapshots.is_stopped()) {
                             tracing::warn!(
