@@ -9,12 +9,15 @@
 mod client;
 mod client5;
 mod conformance3;
+mod clients;
 mod connect;
 mod delivery;
 mod embedder;
 mod foreign;
 mod limits;
+mod memory;
 mod model;
+mod rates;
 mod restart;
 mod retained;
 mod server;
