@@ -1,6 +1,7 @@
 //! Tests of the whole: real processes and real clients, and the house rules that can be checked by reading the source.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is how a failure is told")]
 
+mod api;
 mod cli;
 mod clients;
 mod conformance;
