@@ -51,7 +51,10 @@ impl Pace {
 
     /// Must the batch be cut here?
     pub(super) fn is_spent(&self, tally: &Tally) -> bool {
-        tally.publish_received >= self.room.0 || tally.publish_bytes_received >= self.room.1
+        let (messages, bytes) = self.room;
+        // What is no PUBLISH is never held up.
+        tally.publish_received > 0
+            && (tally.publish_received >= messages || tally.publish_bytes_received >= bytes)
     }
 
     /// A batch has ended. Answers until when nothing more may be read.
