@@ -241,7 +241,7 @@ fn info(client: &Client, core: &Core) -> ClientInfo {
         connected: session.is_connected(),
         since: session.away_since().unwrap_or(connected_since),
         created: session.created(),
-        clean: !session.is_persistent(),
+        clean: session.expiry() == Some(0),
         session_expiry: [(!kept.is_zero()).then_some(kept), expiry].into_iter().flatten().min(),
         keep_alive: presence.map_or(0, |presence| presence.keep_alive),
         subscriptions: session.subscriptions().len(),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 /// The names of protocol versions.
 pub(super) const VERSIONS: &[(ProtocolVersion, &str)] =
-    &[(ProtocolVersion::V3_1, "3.1"), (ProtocolVersion::V3_1_1, "3.1.1")];
+    &[(ProtocolVersion::V3_1, "3.1"), (ProtocolVersion::V3_1_1, "3.1.1"), (ProtocolVersion::V5, "5")];
 
 pub(super) fn client(info: &ClientInfo) -> Value {
     let protocol = VERSIONS.iter().find(|(version, _)| *version == info.version).map(|(_, name)| *name);
@@ -36,7 +36,13 @@ pub(super) fn client(info: &ClientInfo) -> Value {
 }
 
 pub(super) fn subscription(info: &SubscriptionInfo) -> Value {
-    json!({ "filter": &*info.filter, "qos": info.qos.as_u8() })
+    json!({
+        "filter": &*info.filter,
+        "qos": info.qos.as_u8(),
+        "no_local": info.no_local,
+        "retain_as_published": info.retain_as_published,
+        "identifier": info.identifier,
+    })
 }
 
 pub(super) fn receiver(receiver: &Receiver) -> Value {
