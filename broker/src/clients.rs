@@ -133,10 +133,12 @@ impl Broker {
     pub async fn clients(&self, query: &Query) -> Page<ClientInfo> {
         let core = self.core();
         let mut selection = select::Selection::new(query);
-        for clients in core.registry.all().chunks(AT_ONCE) {
-            for client in clients {
+        let mut from = 0;
+        while let Some(clients) = core.router.clients(from..from + AT_ONCE) {
+            for client in &clients {
                 selection.offer(client);
             }
+            from += AT_ONCE;
             tokio::task::yield_now().await;
         }
         let (clients, more) = selection.finish();
