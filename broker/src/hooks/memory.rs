@@ -88,7 +88,7 @@ impl Hooks for MemoryHooks {
     }
 
     fn retained_bytes(&self) -> u64 {
-        self.retained.lock().iter().map(|(topic, (payload, _))| (topic.len() + payload.len()) as u64).sum()
+        self.retained.lock().iter().map(|(topic, kept)| (topic.len() + kept.payload.len()) as u64).sum()
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::{Client, Registry};
 use crate::broker::Core;
 use crate::tasks::Stop;
-use crate::{clock, wills};
+use crate::clock;
 
 /// Sessions looked at between two looks at other tasks.
 const AT_ONCE: usize = 256;
