@@ -201,7 +201,7 @@ impl Limits {
     }
 
     /// The keys that must not be zero, each with whether it is.
-    pub(super) fn zeros(&self) -> [(&'static str, bool); 15] {
+    pub(super) fn zeros(&self) -> [(&'static str, bool); 16] {
         let zero = Period::secs(0);
         [
             ("limits.connections", self.connections == 0),

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use super::{Client, Registry};
 use crate::broker::Core;
-use crate::tasks::Stop;
 use crate::clock;
+use crate::tasks::Stop;
 
 /// Sessions looked at between two looks at other tasks.
 const AT_ONCE: usize = 256;
