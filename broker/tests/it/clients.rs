@@ -1,12 +1,14 @@
 //! What an operator sees of the clients, and what it means to disconnect one or to drop its session.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use distkv_broker::clients::{NotDropped, PAGE_MAX, Query};
 use distkv_broker::codec::ProtocolVersion;
-use distkv_broker::limits::Limits;
+use distkv_broker::limits::{Limits, RateAction};
 use distkv_broker::message::QoS;
 use distkv_broker::metrics::Dropped;
+use tokio::io::AsyncReadExt as _;
 
 use crate::client::{self, Connect, Got};
 use crate::server::{Server, limits, peer};
@@ -233,4 +235,78 @@ async fn a_restored_session_is_shown_as_away_and_without_an_address() {
     let info = server.broker.client("a").unwrap();
     assert_eq!((info.connected, info.address), (false, None));
     assert!(info.since > 1_700_000_000);
+}
+
+/// A client of MQTT 5 whose CONNECT was accepted.
+async fn connect_5(server: &Server, id: &str, will_after: Option<u8>) -> client::Client {
+    let mut body = b"\0\x04MQTT\x05".to_vec();
+    body.extend([if will_after.is_some() { 0x06 } else { 0x02 }, 0, 0]);
+    // The session is kept for a while.
+    body.extend([5, 0x11, 0, 0, 1, 0]);
+    client::put_text(&mut body, id.as_bytes());
+    if let Some(seconds) = will_after {
+        body.extend([5, 0x18, 0, 0, 0, seconds]);
+        client::put_text(&mut body, b"will");
+        client::put_text(&mut body, b"gone");
+    }
+    let mut client = server.open();
+    client.send(&client::packet(0x10, &body)).await;
+    let connack = read_packet(&mut client).await;
+    assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:02x?}");
+    client
+}
+
+/// One short packet, as it came.
+async fn read_packet(client: &mut client::Client) -> Vec<u8> {
+    let reading = async {
+        let mut packet = vec![0; 2];
+        client.stream.read_exact(&mut packet).await.unwrap();
+        assert!(packet[1] < 0x80, "{packet:02x?}");
+        packet.resize(2 + usize::from(packet[1]), 0);
+        client.stream.read_exact(&mut packet[2..]).await.unwrap();
+        packet
+    };
+    tokio::time::timeout(client::PATIENCE, reading).await.unwrap()
+}
+
+#[tokio::test]
+async fn mqtt_5_is_told_why_it_is_disconnected() {
+    let limits = Limits { publish_rate: 1, rate_action: RateAction::Disconnect, ..limits() };
+    let server = Server::with(limits);
+    let mut a = connect_5(&server, "a", None).await;
+    assert!(server.broker.disconnect("a", "a test"));
+    let disconnect = read_packet(&mut a).await;
+    assert_eq!((disconnect[0], disconnect[2]), (0xe0, 0x98), "{disconnect:02x?}");
+    let mut fast = connect_5(&server, "fast", None).await;
+    fast.send(&client::packet(0x30, b"\0\x01t\0x").repeat(2)).await;
+    let disconnect = read_packet(&mut fast).await;
+    assert_eq!((disconnect[0], disconnect[2]), (0xe0, 0x96), "{disconnect:02x?}");
+}
+
+#[tokio::test]
+async fn a_dropped_session_ends_the_delay_of_its_will() {
+    let server = Server::start();
+    let mut watcher = server.clean("watcher").await;
+    watcher.subscribe(&[("will", 0)]).await;
+    let _a = connect_5(&server, "a", Some(200)).await;
+    assert_eq!(server.broker.client("a").unwrap().session_expiry, Some(Duration::from_secs(256)));
+    assert_eq!(ids(&server, Query { version: Some(ProtocolVersion::V5), ..Query::default() }).await, ["a"]);
+    assert!(server.broker.disconnect("a", "a test"));
+    server.until("it is away", |metrics| metrics.connections.get() == 1).await;
+    watcher.ping().await;
+    server.broker.drop_session("a").await.unwrap();
+    watcher.expect_message("will", b"gone", 0, false).await;
+}
+
+#[tokio::test]
+async fn members_of_a_shared_subscription_are_told_too() {
+    let server = Server::start();
+    let mut a = server.clean("a").await;
+    a.subscribe(&[("$share/g/x/+", 1), ("x/1", 0)]).await;
+    let mut b = server.clean("b").await;
+    b.subscribe(&[("$share/g/x/+", 0)]).await;
+    let page = server.broker.who_gets("x/1", 10);
+    let found: BTreeSet<_> = page.items.iter().map(|r| (&*r.client, &*r.filter)).collect();
+    assert_eq!(found, [("a", "$share/g/x/+"), ("a", "x/1"), ("b", "$share/g/x/+")].into());
+    assert_eq!(server.broker.who_gets("x/1", 2).items.len(), 2);
 }
