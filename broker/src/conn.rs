@@ -187,7 +187,7 @@ impl<T: Transport> Connection<T> {
                             // What was answered before may still leave, as far as the socket takes it and it is settled.
                             let _ = self.output.poll_write(
                                 &mut self.socket,
-                                &self.client.outbox,
+                                &self.client,
                                 &self.core,
                                 worker,
                                 cx,

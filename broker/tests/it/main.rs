@@ -8,8 +8,8 @@
 
 mod client;
 mod client5;
-mod conformance3;
 mod clients;
+mod conformance3;
 mod connect;
 mod delivery;
 mod embedder;
