@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use distkv_broker::Broker;
 use distkv_broker::hooks::{BoxFuture, Hooks, Login, LoginRefused, Principal};
+use distkv_broker::pressure::{Pressure, Shed};
 use distkv_store::feed::ObserverId;
 use distkv_store::path::{Path, PathError};
 use distkv_store::store::Store;
@@ -36,18 +37,26 @@ struct Shared {
     mapping: Mapping,
     /// The broker's place in the store's feed, once it has one.
     observer: OnceLock<ObserverId>,
+    /// How short memory is, as the broker sees it.
+    pressure: OnceLock<Arc<Pressure>>,
 }
 
 impl Bridge {
     /// Topics live below `mount`, whose elements are strings; the root is the default.
     pub fn new(store: Store, mount: Path) -> Result<Self, PathError> {
-        let shared = Shared { store, mapping: Mapping::new(mount)?, observer: OnceLock::new() };
+        let shared = Shared {
+            store,
+            mapping: Mapping::new(mount)?,
+            observer: OnceLock::new(),
+            pressure: OnceLock::new(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Connects the store's feed to the broker. Call it once, before the broker starts: until then no retained message is taken.
     pub fn attach(&self, broker: &Arc<Broker>) {
-        let Shared { store, mapping, observer } = &*self.shared;
+        let Shared { store, mapping, observer, pressure } = &*self.shared;
+        pressure.get_or_init(|| broker.pressure());
         observer.get_or_init(|| {
             store.observe(Arc::new(feed::Messages::new(mapping.clone(), Arc::clone(broker))))
         });
@@ -67,6 +76,16 @@ impl Bridge {
     }
 }
 
+impl Shared {
+    /// Is memory so short that topics without a retained message get none?
+    fn refuses_new(&self) -> bool {
+        self.pressure.get().is_some_and(|pressure| pressure.sheds(Shed::NewRetained))
+    }
+}
+
+/// What an entry takes in memory beside its path and value, about: nodes of the tree, version and meta.
+const ENTRY_OVERHEAD: u64 = 250;
+
 impl Hooks for Bridge {
     fn authenticate<'a>(&'a self, _: Login<'a>) -> BoxFuture<'a, Result<Arc<dyn Principal>, LoginRefused>> {
         Box::pin(std::future::ready(Ok(self.anonymous())))
@@ -77,7 +96,12 @@ impl Hooks for Bridge {
     }
 
     fn retained_count(&self) -> u64 {
-        self.shared.store.stats().counts.values
+        self.shared.store.counts().values
+    }
+
+    fn retained_bytes(&self) -> u64 {
+        let counts = self.shared.store.counts();
+        counts.bytes + (counts.values + counts.internal + counts.tombstones) * ENTRY_OVERHEAD
     }
 
     fn tock(&self) -> u64 {

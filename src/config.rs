@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Rule;
 pub use error::{ConfigError, Origin};
-pub use limits::{Limits, QueueDrop};
+pub use limits::{Limits, QueueDrop, RateAction};
 pub use listen::{BadListen, Listen, ListenSet};
 pub use load::{Override, load};
 pub use offer::{CopiesOf, Offer, Strategy};

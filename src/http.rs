@@ -1,20 +1,24 @@
-//! The HTTP face: health and metrics, for machines. No users, nothing to write.
+//! The HTTP face: health and metrics, for machines; and clients, for the operator. There are no users: what shows or changes
+//! clients answers this machine only.
 //!
 //! | path | answers |
 //! |---|---|
 //! | `/health/live` | 200 as long as the process answers at all |
 //! | `/health/ready` | 200 while clients are served, else 503; JSON with the reason |
 //! | `/metrics` | every number, as OpenMetrics text |
+//! | `/api/...` | clients and their sessions, see [`api`] |
 //!
 //! A client can occupy one of `http.max_connections` places, for at most [`CONNECTION_LIFE`] and a head of a request at most
 //! [`READ_BUFFER`] long, and nothing else.
 
+mod api;
 mod health;
 mod metrics;
 mod process;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +28,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json};
 use axum::routing::get;
+use distkv_broker::Broker;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hyper::server::conn::http1;
@@ -56,6 +61,14 @@ pub struct Face {
     pub health: Health,
     /// Its numbers.
     pub metrics: Metrics,
+    broker: api::Source,
+}
+
+impl Face {
+    /// From now on `/api` is about the clients of this broker. Only the first call counts.
+    pub fn show_clients(&self, broker: Arc<Broker>) {
+        let _second = self.broker.set(broker);
+    }
 }
 
 /// What a client may take.
@@ -74,12 +87,14 @@ impl Bounds {
 
 /// Serves one listener, until the future is dropped.
 pub async fn serve(listener: TcpListener, face: Arc<Face>, bounds: Bounds) -> Infallible {
+    let broker = Arc::clone(&face.broker);
     let router = router(face);
     let mut connections = FuturesUnordered::new();
     loop {
         tokio::select! {
-            (stream, place) = accept(&listener, &bounds.places) => {
-                connections.push(connection(stream, place, router.clone(), bounds.header_timeout));
+            (stream, peer, place) = accept(&listener, &bounds.places) => {
+                let router = router.clone().merge(api::router(Arc::clone(&broker), peer));
+                connections.push(connection(stream, place, router, bounds.header_timeout));
             }
             Some(()) = connections.next(), if !connections.is_empty() => {}
         }
@@ -90,12 +105,12 @@ pub async fn serve(listener: TcpListener, face: Arc<Face>, bounds: Bounds) -> In
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
     loop {
         // The semaphore is never closed, so there always comes a place.
         let place = Arc::clone(places).acquire_owned().await.ok();
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, peer)) => return (stream, peer, place),
             Err(error) if ended_early(&error) => {}
             Err(error) => {
                 tracing::warn!("HTTP: can't accept a connection: {error}");
@@ -156,7 +171,7 @@ async fn metrics(State(face): State<Arc<Face>>) -> impl IntoResponse {
 }
 
 async fn other() -> impl IntoResponse {
-    (StatusCode::NOT_FOUND, "There is /health/live, /health/ready and /metrics.\n")
+    (StatusCode::NOT_FOUND, "There is /health/live, /health/ready, /metrics and /api/clients.\n")
 }
 
 #[cfg(test)]

@@ -100,6 +100,7 @@ impl Server {
         };
         self.face.metrics.set_sources(node.sources());
         self.face.health.watch(node.failure());
+        self.face.show_clients(node.broker());
         let mut listeners = Vec::new();
         for bound in mqtt {
             listeners.push(bound.listen()?);

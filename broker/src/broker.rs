@@ -26,18 +26,20 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::conn::{self, LineLimit};
-use crate::hooks::{Hooks, Principal, Provenance, SessionLog};
-use crate::limits::{Budget, HotLimits, Limits};
+use crate::flapping::Flapping;
+use crate::hooks::{Hooks, Mark, Principal, Provenance, SessionLog};
+use crate::limits::{Budget, HotLimits, Limits, SharedRates};
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Outbox};
+use crate::pressure::{self, Pressure};
 use crate::records::Records;
 use crate::registry::expiry::{self, Expiring};
-use crate::registry::{Client, Estate, Registry};
+use crate::registry::{Client, Estate, Registry, Seat};
 use crate::router::{Outgoing, Router};
 use crate::session::{Recovery, RecoveryError, Session};
 use crate::tasks::Tasks;
@@ -75,6 +77,11 @@ pub(crate) struct Core {
     pub(crate) connections: Tasks,
     pub(crate) started: Instant,
     pub(crate) hot: HotLimits,
+    pub(crate) rates: SharedRates,
+    pub(crate) flapping: Mutex<Flapping>,
+    pub(crate) pressure: Arc<Pressure>,
+    /// For whoever sleeps while a limit is off.
+    pub(crate) limits_changed: Notify,
     limits: ArcSwap<Limits>,
 }
 
@@ -120,9 +127,26 @@ impl Core {
         }
     }
 
+    /// Ends the session of a client whose seat is taken for that, and forgets it. Its will waits no longer [MQTT5-3.1.2-8].
+    pub(crate) fn end_session(&self, seat: Seat) -> Mark {
+        let client = &seat.client;
+        let mut recorder = self.records.recorder();
+        let mut locked = client.lock();
+        let estate = locked.end(&mut recorder, self);
+        let principal = locked.principal();
+        drop(locked);
+        self.forget_client(client, &estate);
+        if let Some(will) = self.wills.cancel(&client.id) {
+            wills::publish_now(self, &*principal, &will);
+        }
+        self.registry.leave(seat, false);
+        recorder.mark()
+    }
+
     fn set_limits(&self, limits: Limits) {
         self.metrics.show_limits(&limits);
         self.hot.set(&limits);
+        self.rates.set(&limits);
         self.unfinished.set_limit(limits.unfinished_bytes);
         self.outboxes.set_limit(limits.outboxes_bytes);
         let before = self.limits.load().pending_handshakes;
@@ -132,6 +156,7 @@ impl Core {
             self.handshakes.forget_permits(before - limits.pending_handshakes);
         }
         self.limits.store(Arc::new(limits));
+        self.limits_changed.notify_one();
     }
 }
 
@@ -164,6 +189,10 @@ impl Broker {
             started: now,
             limits: ArcSwap::from_pointee(limits.clone()),
             hot: HotLimits::default(),
+            rates: SharedRates::default(),
+            flapping: Mutex::default(),
+            pressure: Arc::default(),
+            limits_changed: Notify::new(),
         };
         core.set_limits(limits);
         Self { core: Arc::new(core), service: Tasks::new(), recovery: Mutex::new(None) }
@@ -191,6 +220,7 @@ impl Broker {
         self.service.spawn("wills", wills::publish_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("session expiry", expiry::sweep(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("sessions due", expiry::end_due(Arc::clone(core), self.service.stop_signal()));
+        self.service.spawn("memory", pressure::watch(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("$SYS", sys::publish(Arc::clone(core), self.service.stop_signal()));
     }
 
@@ -289,6 +319,16 @@ impl Broker {
         core.metrics.outbox_bytes.set(core.outboxes.used() as u64);
         core.metrics.unfinished_bytes.set(core.unfinished.used() as u64);
         core.metrics.wills_waiting.set(core.wills.len() as u64);
+    }
+
+    /// How near the end of the memory budget is. The embedder keeps to [`Shed::NewRetained`](pressure::Shed::NewRetained).
+    #[must_use]
+    pub fn pressure(&self) -> Arc<Pressure> {
+        Arc::clone(&self.core.pressure)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The limits in force.

@@ -11,10 +11,12 @@ mod aliases;
 mod authentication;
 mod end;
 mod farewell;
+mod gate;
 mod handshake;
 mod input;
 mod junk;
 mod output;
+mod pace;
 mod packets;
 mod patience;
 mod publish;
@@ -42,6 +44,7 @@ use self::end::End;
 use self::handshake::{Accepted, Manner};
 use self::input::{Input, Read};
 use self::output::{Output, Written};
+use self::pace::Pace;
 use self::patience::Patience;
 use self::replays::Replays;
 use self::timers::{Due, Timers};
@@ -73,9 +76,9 @@ async fn run(
     core: Arc<Core>,
     mut socket: impl Transport,
     peer: SocketAddr,
-    handshake: Option<OwnedSemaphorePermit>,
+    mut handshake: Option<OwnedSemaphorePermit>,
 ) {
-    if let Some(accepted) = Box::pin(handshake::shake_hands(&core, &mut socket, peer)).await {
+    if let Some(accepted) = Box::pin(handshake::shake_hands(&core, &mut socket, peer, &mut handshake)).await {
         drop(handshake);
         let mut connection = Connection::new(Arc::clone(&core), socket, accepted, peer);
         let end = poll_fn(|cx| connection.poll(cx)).await;
@@ -112,6 +115,7 @@ struct Connection<T> {
     timers: Timers,
     replays: Replays,
     patience: Patience,
+    pace: Pace,
     /// What this publisher has written to the log. No more is read from it before that is kept: so a client which waits for no
     /// acknowledgements (QoS 0, RETAIN) is slowed down to what the log takes.
     unkept: Mark,
@@ -134,6 +138,7 @@ impl<T: Transport> Connection<T> {
         let Accepted { seat, epoch, version, principal, keep_alive, input, manner } = accepted;
         let client = Arc::clone(&seat.client);
         let timers = Timers::new(keep_alive, core.limits().write_stall, clock::now());
+        let pace = Pace::new(&core.limits());
         core.metrics.connects.add(1);
         core.metrics.connections.add(1);
         core.metrics.connections_max.raise_to(core.metrics.connections.get());
@@ -157,6 +162,7 @@ impl<T: Transport> Connection<T> {
             timers,
             replays: Replays::new(),
             patience: Patience::default(),
+            pace,
             unkept: Mark::default(),
             gave_way: false,
         }
@@ -181,7 +187,7 @@ impl<T: Transport> Connection<T> {
                             // What was answered before may still leave, as far as the socket takes it and it is settled.
                             let _ = self.output.poll_write(
                                 &mut self.socket,
-                                &self.client.outbox,
+                                &self.client,
                                 &self.core,
                                 worker,
                                 cx,
@@ -218,6 +224,11 @@ impl<T: Transport> Connection<T> {
                 self.timers.relief = None;
                 return Ok(Round::Busy);
             }
+            Some(Due::Pace) => {
+                self.timers.pace = None;
+                self.timers.heard(now);
+                return Ok(Round::Busy);
+            }
             None => {}
         }
         Ok(if read || replayed { Round::Busy } else { Round::Idle })
@@ -228,6 +239,7 @@ impl<T: Transport> Connection<T> {
         if !self.may_read(cx)? {
             return Ok(false);
         }
+        self.pace.begin(&self.core, now);
         let Worker { buffer, routing } = worker;
         let waits = self.core.hot.publishers_wait() && self.patience.is_there(now);
         routing.waiting_publisher = waits.then_some(self.client.subscriber);
@@ -254,6 +266,8 @@ impl<T: Transport> Connection<T> {
                 received
             }
         };
+        self.timers.pace = self.pace.charge(&routing.tally, &self.core, now)?;
+        self.client.counts.messages_in.add(routing.tally.publish_received);
         if !routing.pressed.is_empty() {
             self.core.metrics.publisher_stalls.add(1);
             self.timers.relief = Some(now + self.core.limits().publisher_stall);
@@ -267,7 +281,7 @@ impl<T: Transport> Connection<T> {
     }
 
     fn may_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if self.patience.poll(cx).is_pending() {
+        if self.timers.pace.is_some() || self.patience.poll(cx).is_pending() {
             return Ok(false);
         }
         if !self.input.waits_for_room() {
@@ -287,8 +301,7 @@ impl<T: Transport> Connection<T> {
             let mut recorder = self.core.records.recorder();
             self.client.lock().transmit(&mut worker.routing, &mut recorder, &self.core);
         }
-        let written =
-            self.output.poll_write(&mut self.socket, &self.client.outbox, &self.core, worker, cx)?;
+        let written = self.output.poll_write(&mut self.socket, &self.client, &self.core, worker, cx)?;
         match written {
             Written::Some => self.timers.stalled = Some(now),
             Written::None => {

@@ -90,6 +90,11 @@ pub trait Hooks: Send + Sync + 'static {
     fn tock(&self) -> u64 {
         0
     }
+
+    /// About how much memory the retained messages take, for [`Limits::memory_bytes`](crate::limits::Limits::memory_bytes).
+    fn retained_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// One logged-in user as the broker sees it: rights and retained messages.

@@ -2,15 +2,19 @@
 //! and knows nothing of a store.
 
 mod broker;
+pub mod clients;
 mod clock;
 pub mod codec;
 mod conn;
+mod flapping;
 pub mod hooks;
 pub mod limits;
 mod listener;
 pub mod message;
 pub mod metrics;
 mod outbox;
+pub mod pressure;
+pub mod rate;
 mod records;
 mod registry;
 mod router;

@@ -6,7 +6,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::message::QoS;
+use crate::rate::TokenBucket;
 pub use crate::session::DropPolicy;
 use crate::session::SessionLimits;
 use crate::topic;
@@ -88,6 +91,49 @@ pub struct Limits {
     pub match_cache: usize,
     /// How often `$SYS/broker/...` is renewed; 0 turns it off. Default 10 s.
     pub sys_interval: Duration,
+    /// PUBLISH packets a second from one connection; beyond them see [`Limits::rate_action`]. 0 (the default): no limit.
+    pub publish_rate: u32,
+    /// Of these so many at once after a pause. 0 (the default): those of one second.
+    pub publish_burst: u32,
+    /// Payload bytes a second in PUBLISH packets from one connection; as for their number. 0 (the default): no limit.
+    pub publish_bytes_rate: usize,
+    /// Of these so many at once after a pause. 0 (the default): those of one second.
+    pub publish_bytes_burst: usize,
+    /// PUBLISH packets a second over all connections. Beyond them publishers are not read from until it is their turn, whatever
+    /// [`Limits::rate_action`] says: none of them is to blame. 0 (the default): no limit.
+    pub total_publish_rate: u32,
+    /// Payload bytes a second over all connections; as for packets. 0 (the default): no limit.
+    pub total_publish_bytes_rate: usize,
+    /// What happens to a connection that publishes beyond its own rates. Default: it waits.
+    pub rate_action: RateAction,
+    /// Connections accepted a second, over all listeners. The next ones wait in the system's backlog. 0 (the default): no limit.
+    pub connection_rate: u32,
+    /// Of these so many at once after a pause. 0 (the default): those of one second.
+    pub connection_burst: u32,
+    /// A client that connects more often than this within [`Limits::flap_window`] is flapping, until it has not connected for a
+    /// whole window. 0 (the default): none is.
+    pub flap_count: u32,
+    /// See [`Limits::flap_count`]. Default 60 s.
+    pub flap_window: Duration,
+    /// How long the CONNECT of a flapping client waits for its answer. Default 10 s.
+    pub flap_delay: Duration,
+    /// Retained messages. A new one is refused; those that are there may change and go. The embedder keeps to it. 0 (the default): no limit.
+    pub retained_messages: u64,
+    /// Bytes of retained messages with their topics. What would add to them is refused; as for their number. 0 (the default): no limit.
+    pub retained_bytes: u64,
+    /// Bytes over everything that grows with what clients send: outboxes, queues, unfinished packets, retained messages. As it is
+    /// approached, more and more is shed, in the order of [`Shed`](crate::pressure::Shed). 0 (the default): no limit.
+    pub memory_bytes: usize,
+}
+
+/// What happens to a client that is faster than its rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateAction {
+    /// It is not read from until it is its turn again. Nothing is lost.
+    #[default]
+    Wait,
+    /// It is disconnected. (MQTT 5: with 0x96 for messages, 0x97 for bytes.)
+    Disconnect,
 }
 
 /// How many copies of a message a client gets by several subscriptions that match [MQTT-3.3.5-1] [MQTT5-3.3.4-2].
@@ -188,6 +234,21 @@ impl Default for Limits {
             will_grace: Duration::from_secs(30),
             match_cache: 4096,
             sys_interval: Duration::from_secs(10),
+            publish_rate: 0,
+            publish_burst: 0,
+            publish_bytes_rate: 0,
+            publish_bytes_burst: 0,
+            total_publish_rate: 0,
+            total_publish_bytes_rate: 0,
+            rate_action: RateAction::Wait,
+            connection_rate: 0,
+            connection_burst: 0,
+            flap_count: 0,
+            flap_window: Duration::from_secs(60),
+            flap_delay: Duration::from_secs(10),
+            retained_messages: 0,
+            retained_bytes: 0,
+            memory_bytes: 0,
         }
     }
 }
@@ -220,6 +281,7 @@ pub(crate) struct HotLimits {
     copies_for_each: AtomicBool,
     offers_everything: AtomicBool,
     publishers_wait: AtomicBool,
+    total_rates: AtomicBool,
 }
 
 impl HotLimits {
@@ -237,6 +299,8 @@ impl HotLimits {
         self.offers_everything.store(everything, Ordering::Relaxed);
         self.copies_for_each.store(limits.copies == Copies::Each, Ordering::Relaxed);
         self.publishers_wait.store(!limits.publisher_stall.is_zero(), Ordering::Relaxed);
+        let total = limits.total_publish_rate > 0 || limits.total_publish_bytes_rate > 0;
+        self.total_rates.store(total, Ordering::Relaxed);
     }
 
     pub(crate) fn packet_bytes(&self) -> usize {
@@ -284,6 +348,42 @@ impl HotLimits {
 
     pub(crate) fn publishers_wait(&self) -> bool {
         self.publishers_wait.load(Ordering::Relaxed)
+    }
+}
+
+impl HotLimits {
+    /// Is there a rate over all publishers?
+    pub(crate) fn has_total_rates(&self) -> bool {
+        self.total_rates.load(Ordering::Relaxed)
+    }
+}
+
+/// The rates that all connections share.
+#[derive(Debug, Default)]
+pub(crate) struct SharedRates {
+    connections: Mutex<Option<TokenBucket>>,
+    publishes: Mutex<[Option<TokenBucket>; 2]>,
+}
+
+impl SharedRates {
+    pub(crate) fn set(&self, limits: &Limits) {
+        let (rate, burst) = (limits.connection_rate.into(), limits.connection_burst.into());
+        *self.connections.lock() = TokenBucket::new(rate, burst);
+        let messages = TokenBucket::new(limits.total_publish_rate.into(), 0);
+        let bytes = TokenBucket::new(limits.total_publish_bytes_rate as u64, 0);
+        *self.publishes.lock() = [messages, bytes];
+    }
+
+    /// A connection was accepted: for how long it, and all after it, have to wait.
+    pub(crate) fn connection(&self, now: Duration) -> Duration {
+        self.connections.lock().as_mut().map_or(Duration::ZERO, |bucket| bucket.charge(now, 1))
+    }
+
+    /// So many messages and bytes were published: how long their publisher has to wait, for each of the two.
+    pub(crate) fn charge(&self, now: Duration, messages: u64, bytes: u64) -> [Duration; 2] {
+        let [of_messages, of_bytes] = &mut *self.publishes.lock();
+        [(of_messages, messages), (of_bytes, bytes)]
+            .map(|(bucket, n)| bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.charge(now, n)))
     }
 }
 

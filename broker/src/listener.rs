@@ -54,6 +54,12 @@ async fn accept_one(core: &Arc<Core>, listener: &TcpListener) -> io::Result<()> 
         }
         return Ok(());
     }
+    let wait = core.rates.connection(clock::now() - core.started);
+    if !wait.is_zero() {
+        // It and those behind it, which stay in the backlog.
+        core.metrics.rate_waits_connections.add(1);
+        tokio::time::sleep(wait).await;
+    }
     if transport::set_up(&socket).is_ok() {
         conn::start(core, socket, peer, Some(handshake));
     }

@@ -33,6 +33,49 @@ pub enum Dropped {
     Invalid,
     /// The packet is beyond what the broker offers: its QoS, or RETAIN.
     NotOffered,
+    /// The memory budget is nearly used up, and the subscriber is slow or away.
+    Memory,
+}
+
+impl Dropped {
+    /// All reasons, each at the place of its number.
+    pub const ALL: [Self; 14] = [
+        Self::OutboxFull,
+        Self::QueueFull,
+        Self::PublishDenied,
+        Self::ReceiveDenied,
+        Self::BadPayload,
+        Self::Quota,
+        Self::Reserved,
+        Self::TopicTooLong,
+        Self::TooLarge,
+        Self::Expired,
+        Self::NoMember,
+        Self::Invalid,
+        Self::NotOffered,
+        Self::Memory,
+    ];
+
+    /// Its name, as the label `reason` has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OutboxFull => "outbox_full",
+            Self::QueueFull => "queue_full",
+            Self::PublishDenied => "publish_denied",
+            Self::ReceiveDenied => "receive_denied",
+            Self::BadPayload => "bad_payload",
+            Self::Quota => "quota",
+            Self::Reserved => "reserved_topic",
+            Self::TopicTooLong => "topic_too_long",
+            Self::TooLarge => "larger_than_the_client_takes",
+            Self::Expired => "expired",
+            Self::NoMember => "no_member_of_the_group",
+            Self::Invalid => "invalid",
+            Self::NotOffered => "not_offered",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// Why a connection was turned away.
@@ -60,6 +103,8 @@ pub enum Refused {
     NotOffered,
     /// Clients are sent to another server.
     Redirected,
+    /// The memory budget is nearly used up.
+    Memory,
 }
 
 /// What kind of number a [`Sample`] is.
@@ -152,6 +197,11 @@ metrics! {
     accept_errors: Counter "accept_errors_total" "Failed attempts to accept a socket, such as for lack of file descriptors.";
     connects: Counter "connects_total" "Accepted CONNECT packets.";
     takeovers: Counter "takeovers_total" "Connections closed since their client connected anew.";
+    takeover_loops: Counter "takeover_loops_total" "Times that devices with one client id were seen to throw each other out again and again.";
+    flapping_clients: Counter "flapping_clients_total" "Times that a client was found to connect too often.";
+    flapping_delays: Counter "flapping_delays_total" "CONNECT packets whose answer was delayed since their client connects too often.";
+    flapping_forgotten: Counter "flapping_forgotten_total" "Clients forgotten by the table of those that connect often, for lack of room.";
+    admin_disconnects: Counter "admin_disconnects_total" "Connections closed by an administrator.";
     refused_connections: Counter "refused_total" ("reason" = "too_many_connections") "Connections turned away.";
     refused_sessions: Counter "refused_total" ("reason" = "too_many_sessions") "Connections turned away.";
     refused_timeout: Counter "refused_total" ("reason" = "connect_timeout") "Connections turned away.";
@@ -163,12 +213,14 @@ metrics! {
     refused_unavailable: Counter "refused_total" ("reason" = "unavailable") "Connections turned away.";
     refused_not_offered: Counter "refused_total" ("reason" = "not_offered") "Connections turned away.";
     refused_redirected: Counter "refused_total" ("reason" = "redirected") "Connections turned away.";
+    refused_memory: Counter "refused_total" ("reason" = "memory") "Connections turned away.";
     protocol_errors: Counter "protocol_errors_total" "Connections closed since the client broke the protocol.";
     keep_alive_timeouts: Counter "keep_alive_timeouts_total" "Connections closed since the client was silent for 1.5 keep alives.";
     write_stalls: Counter "write_stalls_total" "Connections closed since the client read nothing while data waited.";
     packet_stalls: Counter "packet_stalls_total" "Connections closed since there was no room for their large packet.";
     sessions: Gauge "sessions" "Sessions, with and without a connection.";
     sessions_expired: Counter "sessions_expired_total" "Sessions forgotten since their client stayed away too long.";
+    sessions_dropped: Counter "sessions_dropped_total" "Sessions dropped by an administrator.";
     subscriptions: Gauge "subscriptions" "Subscriptions of all sessions.";
     subscriptions_refused: Counter "subscriptions_refused_total" "Subscriptions answered with 0x80.";
     packets_received: Counter "packets_received_total" "Packets of any type from clients.";
@@ -192,11 +244,21 @@ metrics! {
     dropped_no_member: Counter "publish_dropped_total" ("reason" = "no_member_of_the_group") "Messages not delivered or not taken.";
     dropped_invalid: Counter "publish_dropped_total" ("reason" = "invalid") "Messages not delivered or not taken.";
     dropped_not_offered: Counter "publish_dropped_total" ("reason" = "not_offered") "Messages not delivered or not taken.";
+    dropped_memory: Counter "publish_dropped_total" ("reason" = "memory") "Messages not delivered or not taken.";
     publisher_stalls: Counter "publisher_stalls_total" "Times that a publisher waited for a slower subscriber.";
+    rate_waits_messages: Counter "rate_waits_total" ("limit" = "publish_rate") "Times that a client had to wait since it, or all together, reached a rate.";
+    rate_waits_bytes: Counter "rate_waits_total" ("limit" = "publish_bytes_rate") "Times that a client had to wait since it, or all together, reached a rate.";
+    rate_waits_total_messages: Counter "rate_waits_total" ("limit" = "total_publish_rate") "Times that a client had to wait since it, or all together, reached a rate.";
+    rate_waits_total_bytes: Counter "rate_waits_total" ("limit" = "total_publish_bytes_rate") "Times that a client had to wait since it, or all together, reached a rate.";
+    rate_waits_connections: Counter "rate_waits_total" ("limit" = "connection_rate") "Times that a client had to wait since it, or all together, reached a rate.";
+    rate_disconnects_messages: Counter "rate_disconnects_total" ("limit" = "publish_rate") "Connections closed since the client published faster than its rate.";
+    rate_disconnects_bytes: Counter "rate_disconnects_total" ("limit" = "publish_bytes_rate") "Connections closed since the client published faster than its rate.";
     queued_messages: Gauge "queued_messages" "Messages waiting in sessions.";
     queued_bytes: Gauge "queued_bytes" "Bytes of messages waiting in sessions.";
     outbox_bytes: Gauge "outbox_bytes" "Bytes on their way to clients, apart from the first 4 KiB of each.";
     unfinished_bytes: Gauge "unfinished_packet_bytes" "Bytes held for large packets of which only a part has arrived.";
+    memory_bytes: Gauge "memory_budget_bytes" "What counts against the memory budget, while there is one.";
+    memory_pressure: Gauge "memory_pressure" "What is shed for the memory budget: 0 nothing, 1 QoS 0 to slow clients, 2 also messages for clients that are away, 3 also new connections, 4 also new retained messages.";
     wills_published: Counter "wills_published_total" "Wills published.";
     wills_waiting: Gauge "wills_waiting" "Wills that wait for their client's return.";
     replays_pending: Gauge "replays_pending" "Replays of retained messages under way.";
@@ -217,6 +279,25 @@ metrics! {
     limit_sessions: Gauge "limit" ("of" = "sessions") "Limits, in the unit of what they limit.";
     limit_connect_seconds: Gauge "limit" ("of" = "connect_timeout_seconds") "Limits, in the unit of what they limit.";
     limit_session_seconds: Gauge "limit" ("of" = "session_expiry_seconds") "Limits, in the unit of what they limit.";
+    limit_write_stall: Gauge "limit" ("of" = "write_stall_seconds") "Limits, in the unit of what they limit.";
+    limit_publisher_stall: Gauge "limit" ("of" = "publisher_stall_milliseconds") "Limits, in the unit of what they limit.";
+    limit_will_grace: Gauge "limit" ("of" = "will_grace_seconds") "Limits, in the unit of what they limit.";
+    limit_sys_interval: Gauge "limit" ("of" = "sys_interval_seconds") "Limits, in the unit of what they limit.";
+    limit_match_cache: Gauge "limit" ("of" = "match_cache_topics") "Limits, in the unit of what they limit.";
+    limit_publish_rate: Gauge "limit" ("of" = "publish_rate") "Limits, in the unit of what they limit.";
+    limit_publish_burst: Gauge "limit" ("of" = "publish_burst") "Limits, in the unit of what they limit.";
+    limit_publish_bytes_rate: Gauge "limit" ("of" = "publish_bytes_rate") "Limits, in the unit of what they limit.";
+    limit_publish_bytes_burst: Gauge "limit" ("of" = "publish_bytes_burst") "Limits, in the unit of what they limit.";
+    limit_total_publish_rate: Gauge "limit" ("of" = "total_publish_rate") "Limits, in the unit of what they limit.";
+    limit_total_publish_bytes_rate: Gauge "limit" ("of" = "total_publish_bytes_rate") "Limits, in the unit of what they limit.";
+    limit_connection_rate: Gauge "limit" ("of" = "connection_rate") "Limits, in the unit of what they limit.";
+    limit_connection_burst: Gauge "limit" ("of" = "connection_burst") "Limits, in the unit of what they limit.";
+    limit_flap_count: Gauge "limit" ("of" = "flap_count") "Limits, in the unit of what they limit.";
+    limit_flap_window: Gauge "limit" ("of" = "flap_window_seconds") "Limits, in the unit of what they limit.";
+    limit_flap_delay: Gauge "limit" ("of" = "flap_delay_seconds") "Limits, in the unit of what they limit.";
+    limit_retained_messages: Gauge "limit" ("of" = "retained_messages") "Limits, in the unit of what they limit.";
+    limit_retained_bytes: Gauge "limit" ("of" = "retained_bytes") "Limits, in the unit of what they limit.";
+    limit_memory_bytes: Gauge "limit" ("of" = "memory_bytes") "Limits, in the unit of what they limit.";
 }
 
 impl Metrics {
@@ -236,6 +317,7 @@ impl Metrics {
             Dropped::NoMember => &self.dropped_no_member,
             Dropped::Invalid => &self.dropped_invalid,
             Dropped::NotOffered => &self.dropped_not_offered,
+            Dropped::Memory => &self.dropped_memory,
         };
         number.add(n);
     }
@@ -254,6 +336,7 @@ impl Metrics {
             Refused::Unavailable => &self.refused_unavailable,
             Refused::NotOffered => &self.refused_not_offered,
             Refused::Redirected => &self.refused_redirected,
+            Refused::Memory => &self.refused_memory,
         };
         number.add(1);
     }
@@ -288,6 +371,26 @@ impl Metrics {
         self.limit_sessions.set(limits.sessions as u64);
         self.limit_connect_seconds.set(limits.connect_timeout.as_secs());
         self.limit_session_seconds.set(limits.session_expiry.as_secs());
+        self.limit_write_stall.set(limits.write_stall.as_secs());
+        let stall = u64::try_from(limits.publisher_stall.as_millis()).unwrap_or(u64::MAX);
+        self.limit_publisher_stall.set(stall);
+        self.limit_will_grace.set(limits.will_grace.as_secs());
+        self.limit_sys_interval.set(limits.sys_interval.as_secs());
+        self.limit_match_cache.set(limits.match_cache as u64);
+        self.limit_publish_rate.set(limits.publish_rate.into());
+        self.limit_publish_burst.set(limits.publish_burst.into());
+        self.limit_publish_bytes_rate.set(limits.publish_bytes_rate as u64);
+        self.limit_publish_bytes_burst.set(limits.publish_bytes_burst as u64);
+        self.limit_total_publish_rate.set(limits.total_publish_rate.into());
+        self.limit_total_publish_bytes_rate.set(limits.total_publish_bytes_rate as u64);
+        self.limit_connection_rate.set(limits.connection_rate.into());
+        self.limit_connection_burst.set(limits.connection_burst.into());
+        self.limit_flap_count.set(limits.flap_count.into());
+        self.limit_flap_window.set(limits.flap_window.as_secs());
+        self.limit_flap_delay.set(limits.flap_delay.as_secs());
+        self.limit_retained_messages.set(limits.retained_messages);
+        self.limit_retained_bytes.set(limits.retained_bytes);
+        self.limit_memory_bytes.set(limits.memory_bytes as u64);
     }
 }
 
@@ -329,6 +432,21 @@ mod tests {
             seen.push((sample.name, sample.label));
         });
         assert!(seen.len() > 40);
+    }
+
+    #[test]
+    fn each_reason_has_its_number_and_counts_under_its_name() {
+        let metrics = Metrics::default();
+        for (number, reason) in Dropped::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            metrics.dropped(reason, 10 + number as u64);
+        }
+        metrics.visit(&mut |sample| {
+            if let ("publish_dropped_total", Some((_, label))) = (sample.name, sample.label) {
+                let number = Dropped::ALL.iter().position(|reason| reason.name() == label).unwrap();
+                assert_eq!(sample.value, 10 + number as u64, "{label}");
+            }
+        });
     }
 
     #[test]

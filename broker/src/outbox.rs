@@ -102,6 +102,8 @@ impl Dirty {
 pub(crate) enum Close {
     /// The client connected anew. At once.
     TakenOver,
+    /// An administrator wants it (MQTT 5: 0x98). At once.
+    Administrative,
     /// The server stops. What waits is sent first.
     Shutdown,
     /// The server stops and has waited long enough.
@@ -359,6 +361,11 @@ impl Appender<'_> {
             return Alias::None;
         }
         aliases.take(topic)
+    }
+
+    /// Does more wait in it than each outbox may hold anyway?
+    pub(crate) fn is_slow(&self) -> bool {
+        self.state.held_bytes() > FREE_BYTES
     }
 
     /// Would a message of this many bytes be taken?

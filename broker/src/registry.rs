@@ -4,6 +4,7 @@
 //! has handed over; so there are never two at once. The newest always wins.
 
 mod client;
+mod counts;
 pub(crate) mod expiry;
 
 use std::fmt;
@@ -78,13 +79,25 @@ impl Registry {
         tokio::time::timeout(wait, async {
             loop {
                 let client = self.get_or_make(id, core, &make).ok_or(NoSeat::Full)?;
-                if let Some(seated) = client.chair.sit(&client, &core.metrics).await {
+                if let Some(seated) = client.chair.sit(&client, Close::TakenOver, &core.metrics).await {
                     return seated;
                 }
             }
         })
         .await
         .unwrap_or(Err(NoSeat::Timeout))
+    }
+
+    /// Takes the seat of a client to end its session. A connection that sits there is told to leave. `None`: the client is gone
+    /// already.
+    pub(crate) async fn unseat(
+        &self,
+        client: &Arc<Client>,
+        wait: Duration,
+        core: &Core,
+    ) -> Option<Result<Seat, NoSeat>> {
+        let seated = client.chair.sit(client, Close::Administrative, &core.metrics);
+        tokio::time::timeout(wait, seated).await.unwrap_or(Some(Err(NoSeat::Timeout)))
     }
 
     /// Adds a client that was restored.
@@ -148,8 +161,13 @@ impl Registry {
 }
 
 impl Chair {
-    /// Waits for the seat. `None`: the client is gone from the registry.
-    async fn sit(&self, client: &Arc<Client>, metrics: &Metrics) -> Option<Result<Seat, NoSeat>> {
+    /// Waits for the seat; who sits there is told `reason`. `None`: the client is gone from the registry.
+    async fn sit(
+        &self,
+        client: &Arc<Client>,
+        reason: Close,
+        metrics: &Metrics,
+    ) -> Option<Result<Seat, NoSeat>> {
         let mut ticket = None;
         loop {
             let freed = self.freed.notified();
@@ -172,13 +190,32 @@ impl Chair {
                 }
                 if first {
                     // Under the lock, so that it can't hit whoever sits down next.
-                    client.outbox.close(Close::TakenOver);
-                    metrics.takeovers.add(1);
+                    client.outbox.close(reason);
+                    match reason {
+                        Close::TakenOver => metrics.takeovers.add(1),
+                        Close::Administrative => metrics.admin_disconnects.add(1),
+                        Close::Shutdown | Close::Now => {}
+                    }
                 }
             }
             // Woken by `leave`; those overtaken meanwhile are woken then, too. Registered before the check above.
             freed.await;
         }
+    }
+}
+
+impl Chair {
+    /// Tells the connection that sits there to end. `false`: there is none. Under the lock, so that it can't hit the next one.
+    fn tell(&self, client: &Client, reason: Close) -> bool {
+        let state = self.state.lock();
+        if state.taken {
+            client.outbox.close(reason);
+        }
+        state.taken
+    }
+
+    fn is_taken(&self) -> bool {
+        self.state.lock().taken
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod accept;
 mod cache;
+mod explain;
 mod frames;
 mod shared;
 mod targets;
@@ -31,6 +32,7 @@ use crate::hooks::Mark;
 use crate::message::{Message, QoS, Terms};
 use crate::metrics::{Dropped, Tally};
 use crate::outbox::{Appender, Dirty};
+use crate::pressure::Shed;
 use crate::records::Recorder;
 use crate::registry::Client;
 use crate::session::{PacketId, Subscription, Unanswered};
@@ -317,7 +319,7 @@ impl Delivery<'_, '_> {
     ) -> bool {
         let message = self.frames.message();
         if !client.may_receive(message.topic) {
-            core.metrics.dropped(Dropped::ReceiveDenied, 1);
+            client.lose(Dropped::ReceiveDenied, 1, core);
             return false;
         }
         let terms = grant.terms(message.qos, message.retained);
@@ -342,11 +344,16 @@ fn give_at_most_once(
     if !outbox.is_open() {
         return false;
     }
+    if core.pressure.sheds(Shed::AtMostOnce) && outbox.is_slow() {
+        client.lose(Dropped::Memory, 1, core);
+        return false;
+    }
     let mut taken = outbox.has_room(frames.message().size());
     if !taken {
         routing.tally.dropped_outbox += 1;
+        client.counts.drop(Dropped::OutboxFull, 1);
     } else if !put(&mut outbox, frames, terms, None, false, &mut routing.dirty) {
-        core.metrics.dropped(Dropped::TooLarge, 1);
+        client.lose(Dropped::TooLarge, 1, core);
         taken = false;
     }
     if outbox.presses() {

@@ -10,6 +10,8 @@
 //! a/#        node(a) -> hash             subscribers at hash; also matches "a" [MQTT-4.7.1-2]
 //! ```
 
+mod explain;
+
 use compact_str::CompactString;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
@@ -319,6 +321,10 @@ impl Levels {
     fn find(&self, name: &str) -> u32 {
         let hash = self.hasher.hash_one(name);
         self.index.find(hash, |&at| self.names[at as usize].0 == name).copied().unwrap_or(NONE)
+    }
+
+    fn name(&self, at: u32) -> &str {
+        self.names[at as usize].0.as_str()
     }
 
     fn take(&mut self, name: &str) -> u32 {

@@ -51,6 +51,10 @@ impl User {
         // An empty payload deletes [MQTT-3.3.1-10].
         let value = (!message.payload.is_empty()).then(|| payload::to_value(message.payload));
         let meta = if value.is_some() { meta_of(message) } else { Meta::default() };
+        if value.is_some() && self.bridge.refuses_new() && self.view.get(path).is_none() {
+            tracing::debug!(topic = message.topic, "a new retained message is refused: memory is short");
+            return Err(RetainRefused::Quota);
+        }
         let committed = match (condition, value) {
             (Some(condition), value) => {
                 self.view.write_if(path, in_the_stores_terms(condition), value, meta, carrier)
@@ -128,6 +132,11 @@ fn refusal(message: &RetainedMessage<'_>, error: &WriteError) -> RetainRefused {
             tracing::debug!(topic, "a retained message at QoS 0 is dropped: {error}");
             RetainRefused::Quota
         }
+        // Acknowledged also at QoS 1 and 2: a client that sent it again and again would only add to the load.
+        WriteError::TooManyEntries { .. } | WriteError::TooManyBytes { .. } => {
+            tracing::debug!(topic, "a retained message was not taken: {error}");
+            RetainRefused::Quota
+        }
         WriteError::TooLarge { .. } | WriteError::ClockExhausted => {
             tracing::warn!(topic, "a retained message was not taken: {error}");
             RetainRefused::Quota
@@ -149,5 +158,7 @@ mod tests {
         }
         let never = WriteError::TooLarge { bytes: 2, limit: 1 };
         assert_eq!(refusal(&message(1), &never), RetainRefused::Quota);
+        let full = WriteError::TooManyEntries { limit: 1 };
+        assert_eq!(refusal(&message(2), &full), RetainRefused::Quota);
     }
 }

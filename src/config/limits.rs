@@ -1,6 +1,6 @@
 //! `[limits]`: the broker's limits, under the same names.
 
-use distkv_broker::limits::{DropPolicy, Limits as BrokerLimits};
+use distkv_broker::limits::{DropPolicy, Limits as BrokerLimits, RateAction as BrokerAction};
 use serde::{Deserialize, Serialize};
 
 use super::Offer;
@@ -38,6 +38,21 @@ pub struct Limits {
     pub will_grace: Period,
     pub match_cache: usize,
     pub sys_interval: Period,
+    pub publish_rate: u32,
+    pub publish_burst: u32,
+    pub publish_bytes_rate: Size,
+    pub publish_bytes_burst: Size,
+    pub total_publish_rate: u32,
+    pub total_publish_bytes_rate: Size,
+    pub rate_action: RateAction,
+    pub connection_rate: u32,
+    pub connection_burst: u32,
+    pub flap_count: u32,
+    pub flap_window: Period,
+    pub flap_delay: Period,
+    pub retained_messages: u64,
+    pub retained_bytes: Size,
+    pub memory_bytes: Size,
 }
 
 /// What a full queue drops.
@@ -48,6 +63,32 @@ pub enum QueueDrop {
     Newest,
     /// The one that waits longest.
     Oldest,
+}
+
+/// What happens to a client that is faster than its rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RateAction {
+    /// It is not read from until it is its turn again.
+    Wait,
+    /// It is disconnected.
+    Disconnect,
+}
+
+impl RateAction {
+    fn of_broker(action: BrokerAction) -> Self {
+        match action {
+            BrokerAction::Wait => Self::Wait,
+            BrokerAction::Disconnect => Self::Disconnect,
+        }
+    }
+
+    fn for_broker(self) -> BrokerAction {
+        match self {
+            Self::Wait => BrokerAction::Wait,
+            Self::Disconnect => BrokerAction::Disconnect,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -85,6 +126,21 @@ impl Default for Limits {
             will_grace: Period(broker.will_grace),
             match_cache: broker.match_cache,
             sys_interval: Period(broker.sys_interval),
+            publish_rate: broker.publish_rate,
+            publish_burst: broker.publish_burst,
+            publish_bytes_rate: size(broker.publish_bytes_rate),
+            publish_bytes_burst: size(broker.publish_bytes_burst),
+            total_publish_rate: broker.total_publish_rate,
+            total_publish_bytes_rate: size(broker.total_publish_bytes_rate),
+            rate_action: RateAction::of_broker(broker.rate_action),
+            connection_rate: broker.connection_rate,
+            connection_burst: broker.connection_burst,
+            flap_count: broker.flap_count,
+            flap_window: Period(broker.flap_window),
+            flap_delay: Period(broker.flap_delay),
+            retained_messages: broker.retained_messages,
+            retained_bytes: Size(broker.retained_bytes),
+            memory_bytes: size(broker.memory_bytes),
         }
     }
 }
@@ -126,11 +182,26 @@ impl Limits {
             will_grace: self.will_grace.0,
             match_cache: self.match_cache,
             sys_interval: self.sys_interval.0,
+            publish_rate: self.publish_rate,
+            publish_burst: self.publish_burst,
+            publish_bytes_rate: self.publish_bytes_rate.as_usize(),
+            publish_bytes_burst: self.publish_bytes_burst.as_usize(),
+            total_publish_rate: self.total_publish_rate,
+            total_publish_bytes_rate: self.total_publish_bytes_rate.as_usize(),
+            rate_action: self.rate_action.for_broker(),
+            connection_rate: self.connection_rate,
+            connection_burst: self.connection_burst,
+            flap_count: self.flap_count,
+            flap_window: self.flap_window.0,
+            flap_delay: self.flap_delay.0,
+            retained_messages: self.retained_messages,
+            retained_bytes: self.retained_bytes.0,
+            memory_bytes: self.memory_bytes.as_usize(),
         }
     }
 
     /// The keys that must not be zero, each with whether it is.
-    pub(super) fn zeros(&self) -> [(&'static str, bool); 15] {
+    pub(super) fn zeros(&self) -> [(&'static str, bool); 16] {
         let zero = Period::secs(0);
         [
             ("limits.connections", self.connections == 0),
@@ -148,6 +219,7 @@ impl Limits {
             ("limits.outboxes_bytes", self.outboxes_bytes.0 == 0),
             ("limits.write_stall", self.write_stall == zero),
             ("limits.sessions", self.sessions == 0),
+            ("limits.flap_window", self.flap_window == zero),
         ]
     }
 }

@@ -8,7 +8,7 @@ use distkv_broker::Broker;
 use distkv_broker::hooks::Hooks as _;
 use distkv_store::journal::RecoveryReport;
 use distkv_store::path::Path;
-use distkv_store::store::{Durability, OpenError, Options, Store};
+use distkv_store::store::{Durability, OpenError, Options, Quota, Store};
 use distkv_store::ticks::NodeName;
 use tokio::net::TcpListener;
 
@@ -30,6 +30,7 @@ impl Node {
     pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
         let mut sessions = Records::default();
         let (name, store) = open_store(config, &mut sessions)?;
+        store.set_quota(quota(config));
         let mount: Path = config.mqtt.root.parse().context("`mqtt.root`")?;
         let bridge = Bridge::new(store.clone(), mount).context("`mqtt.root`")?;
         let hooks = Arc::new(bridge.clone());
@@ -58,6 +59,11 @@ impl Node {
         }
     }
 
+    /// The broker, for those who ask about clients.
+    pub(super) fn broker(&self) -> Arc<Broker> {
+        Arc::clone(&self.broker)
+    }
+
     /// The node's name.
     pub(super) fn name(&self) -> &str {
         self.name.as_str()
@@ -76,6 +82,7 @@ impl Node {
     /// From now on these limits hold.
     pub(super) fn set_limits(&self, config: &Config) {
         self.broker.set_limits(config.broker_limits());
+        self.store.set_quota(quota(config));
     }
 
     /// Where the numbers come from.
@@ -125,6 +132,12 @@ fn open_store(config: &Config, sessions: &mut Records) -> anyhow::Result<(NodeNa
     };
     tell_recovery(&report.recovery);
     Ok((name, store))
+}
+
+/// What clients may bring the store to.
+fn quota(config: &Config) -> Quota {
+    let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+    Quota { entries: limit(config.limits.retained_messages), bytes: limit(config.limits.retained_bytes.0) }
 }
 
 fn options(config: &Config, node: NodeName) -> Options {

@@ -4,6 +4,7 @@
 //! change, the journal's buffer.
 
 mod open;
+mod quota;
 mod snapshots;
 
 use std::path::Path as FilePath;
@@ -17,6 +18,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use crate::feed::{Carrier, Change, FeedStats, Observer, ObserverId, WatchEvent};
 pub use crate::journal::{Durability, JournalFailed, JournalStats, Lsn, OpenError, SnapshotError};
 pub use open::{OpenReport, Saved, inspect, inspect_dir};
+pub use quota::Quota;
 pub use snapshots::SnapshotStats;
 
 use crate::feed::Feed;
@@ -96,6 +98,7 @@ pub(crate) struct Shared {
     journal: Journal,
     snapshots: Snapshots,
     checkpoints: Mutex<Vec<Arc<Checkpoint>>>,
+    quota: quota::InForce,
     options: Options,
 }
 
@@ -205,6 +208,16 @@ impl Store {
         snapshot.and(closed.map_err(SnapshotError::from))
     }
 
+    /// From now on local writes may bring the store to no more than this.
+    pub fn set_quota(&self, quota: Quota) {
+        self.0.shared.quota.set(quota);
+    }
+
+    /// How much there is.
+    pub fn counts(&self) -> Counts {
+        self.0.shared.read().replica.counts()
+    }
+
     /// Figures for metrics.
     pub fn stats(&self) -> Stats {
         let shared = &self.0.shared;
@@ -282,6 +295,7 @@ impl Shared {
         if let Some(condition) = condition {
             condition.check(held.replica.get(path))?;
         }
+        self.quota.admit(&held.replica, path, value.as_ref())?;
         held.record.clear();
         let change = match value {
             Some(value) => Some(held.replica.set(path, value, meta, &mut held.record)?),

@@ -116,6 +116,18 @@ pub enum WriteError {
         /// The event that the entry has now; `None` if it has no value.
         now: Option<Dot>,
     },
+    /// The store holds as many entries as it may ([`Quota`](crate::store::Quota)), and this would be a new one.
+    #[error("there are {limit} entries, which is the limit: delete some first")]
+    TooManyEntries {
+        /// The limit.
+        limit: u64,
+    },
+    /// The store holds as much as it may, and this would add to it.
+    #[error("all entries together have {limit} bytes as their limit: delete some first")]
+    TooManyBytes {
+        /// The limit.
+        limit: u64,
+    },
     /// No event can be made.
     #[error("no event can be made any more: the cluster's clock has reached its limit of 2^62")]
     ClockExhausted,

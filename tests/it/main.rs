@@ -1,6 +1,7 @@
 //! Tests of the whole: real processes and real clients, and the house rules that can be checked by reading the source.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is how a failure is told")]
 
+mod api;
 mod cli;
 mod clients;
 mod conformance;
@@ -8,6 +9,7 @@ mod corpora;
 mod disk;
 mod dump;
 mod extensions;
+mod flapping;
 mod harness;
 mod hostile;
 mod idle;
@@ -15,6 +17,7 @@ mod kill;
 mod metrics;
 mod mqtt_cli;
 mod quick_start;
+mod rates;
 mod replay;
 mod service;
 mod sessions;

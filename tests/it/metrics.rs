@@ -11,6 +11,11 @@ fn each_limit_is_told_as_it_is_set() {
         .set("limits.packet_bytes=1MiB")
         .set("limits.topic_levels=7")
         .set("limits.session_expiry=2h")
+        .set("limits.publish_rate=7")
+        .set("limits.publish_bytes_rate=1KiB")
+        .set("limits.retained_messages=8")
+        .set("limits.retained_bytes=2KiB")
+        .set("limits.memory_bytes=1GiB")
         .start();
     for (of, value) in [
         ("connections", 500.0),
@@ -31,6 +36,25 @@ fn each_limit_is_told_as_it_is_set() {
         ("outboxes_bytes", (512 << 20) as f64),
         ("unfinished_packet_bytes", (256 << 20) as f64),
         ("sessions", 200_000.0),
+        ("write_stall_seconds", 60.0),
+        ("publisher_stall_milliseconds", 50.0),
+        ("will_grace_seconds", 30.0),
+        ("match_cache_topics", 4_096.0),
+        ("sys_interval_seconds", 10.0),
+        ("publish_rate", 7.0),
+        ("publish_burst", 0.0),
+        ("publish_bytes_rate", 1_024.0),
+        ("publish_bytes_burst", 0.0),
+        ("total_publish_rate", 0.0),
+        ("total_publish_bytes_rate", 0.0),
+        ("connection_rate", 0.0),
+        ("connection_burst", 0.0),
+        ("flap_count", 0.0),
+        ("flap_window_seconds", 60.0),
+        ("flap_delay_seconds", 10.0),
+        ("retained_messages", 8.0),
+        ("retained_bytes", 2_048.0),
+        ("memory_bytes", (1_u64 << 30) as f64),
     ] {
         assert_eq!(server.metric("distkv_limit", &[("of", of)]), value, "{of}");
     }

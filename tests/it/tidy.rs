@@ -12,6 +12,8 @@ const PURE: &[&str] = &[
     "broker/src/message",
     "broker/src/session",
     "broker/src/trie",
+    "broker/src/rate",
+    "broker/src/flapping",
     "store/src/path",
     "store/src/value",
     "store/src/meta",

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::pace::Rate;
 use crate::codec::ReasonCode;
 use crate::hooks::LogFailed;
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ pub(crate) enum End {
     WriteStall,
     /// There was no room for the client's large packet for too long.
     PacketStall,
+    /// The client published faster than its rate, and is not to wait (MQTT 5: 0x96 for messages, 0x97 for bytes).
+    TooFast(Rate),
     /// Told from outside.
     Told(Close),
     /// Nothing can be kept any more.
@@ -60,8 +63,10 @@ impl End {
             | Self::Told(Close::Now) => None,
             Self::KeepAlive => Some(ReasonCode::KeepAliveTimeout),
             Self::Protocol(reason, _) | Self::Unauthorized(reason) => Some(*reason),
-            Self::PacketStall => Some(ReasonCode::QuotaExceeded),
+            Self::PacketStall | Self::TooFast(Rate::Bytes) => Some(ReasonCode::QuotaExceeded),
+            Self::TooFast(Rate::Messages) => Some(ReasonCode::MessageRateTooHigh),
             Self::Told(Close::TakenOver) => Some(ReasonCode::SessionTakenOver),
+            Self::Told(Close::Administrative) => Some(ReasonCode::AdministrativeAction),
             Self::Told(Close::Shutdown) => Some(ReasonCode::ServerShuttingDown),
             Self::LogFailed(_) | Self::Unavailable => Some(ReasonCode::ServerBusy),
         }
@@ -73,6 +78,8 @@ impl End {
             Self::Protocol(..) => metrics.protocol_errors.add(1),
             Self::WriteStall => metrics.write_stalls.add(1),
             Self::PacketStall => metrics.packet_stalls.add(1),
+            Self::TooFast(Rate::Messages) => metrics.rate_disconnects_messages.add(1),
+            Self::TooFast(Rate::Bytes) => metrics.rate_disconnects_bytes.add(1),
             _ => {}
         }
     }
@@ -93,6 +100,13 @@ impl fmt::Display for End {
             Self::Unauthorized(reason) => write!(f, "the client could not authenticate again: {reason}"),
             Self::WriteStall => f.write_str("the client did not read what waited for it"),
             Self::PacketStall => f.write_str("there was no room for the client's large packet"),
+            Self::TooFast(Rate::Messages) => {
+                f.write_str("the client published more messages than limits.publish_rate")
+            }
+            Self::TooFast(Rate::Bytes) => {
+                f.write_str("the client published more bytes than limits.publish_bytes_rate")
+            }
+            Self::Told(Close::Administrative) => f.write_str("an administrator closed the connection"),
             Self::Told(Close::TakenOver) => f.write_str("the client connected anew"),
             Self::Told(Close::Shutdown | Close::Now) => f.write_str("the server stops"),
             Self::LogFailed(failed) => failed.fmt(f),

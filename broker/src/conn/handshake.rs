@@ -10,11 +10,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use self::hello::Hello;
-use self::refusal::{Refusal, login_refused, malformed, no_room, no_seat};
+use self::refusal::{Refusal, login_refused, malformed, no_memory, no_room, no_seat};
+use super::gate;
 use super::input::{Input, Read};
 use super::junk;
 use crate::broker::Core;
+use crate::clients::Presence;
 use crate::clock;
 use crate::codec::{self, DecodeError, Decoded, ProtocolVersion, ReasonCode};
 use crate::hooks::{Login, LoginRefused, Principal};
@@ -59,12 +63,13 @@ pub(super) async fn shake_hands<T: Transport>(
     core: &Arc<Core>,
     socket: &mut T,
     peer: SocketAddr,
+    place: &mut Option<OwnedSemaphorePermit>,
 ) -> Option<Accepted> {
     let mut stop = core.connections.stop_signal();
     let result = tokio::select! {
         biased;
         () = stop.stopped() => return None,
-        result = negotiate(core, socket, peer) => result,
+        result = negotiate(core, socket, peer, place) => result,
     };
     let refusal = match result {
         Ok(accepted) => return Some(accepted),
@@ -82,6 +87,7 @@ async fn negotiate<T: Transport>(
     core: &Arc<Core>,
     socket: &mut T,
     peer: SocketAddr,
+    place: &mut Option<OwnedSemaphorePermit>,
 ) -> Result<Accepted, Refusal> {
     let limits = Arc::clone(&core.limits());
     let mount: Option<Arc<str>> = None;
@@ -96,10 +102,15 @@ async fn negotiate<T: Transport>(
     };
     redirect(&hello, &limits)?;
     hello.check_will(&limits)?;
+    if !gate::has_memory(core) {
+        return Err(no_memory(&hello));
+    }
     let checked =
         tokio::time::timeout(limits.connect_timeout, log_in(core, &mut input, socket, &hello, peer));
     let (principal, proof) =
         checked.await.unwrap_or_else(|_| Err(login_refused(LoginRefused::Unavailable, &hello)))?;
+    gate::hold_back(core, &hello.client_id, peer, &limits, place).await;
+    gate::note_takeover(core, &hello.client_id, peer);
     let seat = core
         .registry
         .sit(&hello.client_id, TAKEOVER, core, || core.make_client(&hello.client_id, &principal));
@@ -114,7 +125,8 @@ async fn negotiate<T: Transport>(
         method: hello.authentication.as_ref().map(|used| Arc::clone(&used.method)),
         mount,
     };
-    let begun = Begin { core, seat: &seat, limits: &limits, proof: proof.as_deref(), manner: &manner };
+    let proof = proof.as_deref();
+    let begun = Begin { core, seat: &seat, peer, limits: &limits, proof, manner: &manner };
     let (epoch, present) = begun.session(hello, &principal);
     let client = &*seat.client.id;
     tracing::info!(client, %peer, user, %version, clean, session_present = present, "connected");
@@ -156,6 +168,7 @@ async fn log_in<T: Transport>(
 struct Begin<'a> {
     core: &'a Core,
     seat: &'a Seat,
+    peer: SocketAddr,
     limits: &'a Limits,
     proof: Option<&'a [u8]>,
     manner: &'a Manner,
@@ -174,6 +187,8 @@ impl Begin<'_> {
         let waited = core.wills.cancel(&client.id);
         let connect = hello.for_session(self.limits, || core.records.number());
         let now = clock::unix_time().as_secs();
+        let keep_alive = hello.keep_alive(self.limits).0;
+        let presence = Presence { peer: self.peer, since: now, keep_alive };
         let mut recorder = core.records.recorder();
         let mut locked = client.lock();
         locked.session().set_limits(self.limits.of_session());
@@ -181,6 +196,7 @@ impl Begin<'_> {
         let connected = locked.session().connect(connect, now, &mut recorder);
         let before = locked.principal();
         locked.log_in(Arc::clone(principal));
+        locked.set_presence(presence);
         let connack = hello.connack(connected.session_present, self.limits, self.proof);
         client.outbox.open(self.limits, hello.taste(self.limits, self.manner.mount.as_deref()), &connack);
         worker::with(|Worker { routing, .. }| {

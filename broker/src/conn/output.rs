@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use super::end::End;
 use crate::broker::Core;
 use crate::outbox::{Batch, Outbox, Taken};
+use crate::registry::Client;
 use crate::transport::Transport;
 use crate::worker::Worker;
 
@@ -49,11 +50,12 @@ impl Output {
     pub(super) fn poll_write<T: Transport>(
         &mut self,
         socket: &mut T,
-        outbox: &Outbox,
+        client: &Client,
         core: &Core,
         worker: &mut Worker,
         cx: &mut Context<'_>,
     ) -> Result<Written, End> {
+        let outbox = &client.outbox;
         let mut progress = false;
         loop {
             if self.batch.is_empty() {
@@ -79,6 +81,7 @@ impl Output {
                     core.metrics.bytes_sent.add(written as u64);
                     if self.batch.is_empty() {
                         count(&self.batch, core);
+                        client.counts.messages_out.add(self.batch.counts.publishes);
                     }
                 }
                 Poll::Ready(Err(error)) => return Err(End::Failed(error)),

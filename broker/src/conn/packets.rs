@@ -86,7 +86,11 @@ impl<T: Transport> Connection<T> {
                 }
             }
             // Also when there is a subscriber to wait for, before messages to it are lost.
-            if packets == PACKETS || routing.deliveries >= DELIVERIES || !routing.pressed.is_empty() {
+            if packets == PACKETS
+                || routing.deliveries >= DELIVERIES
+                || !routing.pressed.is_empty()
+                || self.pace.is_spent(&routing.tally)
+            {
                 batch.more = batch.decoded < bytes.len();
                 return Ok(batch);
             }

@@ -172,6 +172,7 @@ impl<T: Transport> Connection<T> {
                 Ok(Outcome { mark: routed.mark, reason, version })
             }
             Accepted::Dropped(reason) => {
+                self.client.counts.drop(reason, 1);
                 tracing::debug!(client = &*self.client.id, topic = message.topic, ?reason, "publish dropped");
                 Ok(Outcome::of(code_for(reason)))
             }

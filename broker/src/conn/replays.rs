@@ -272,7 +272,7 @@ fn give(client: &Client, message: &Outgoing<'_>, terms: &Terms, routing: &mut Ro
     let mut frames = Frames::new(message, routing.take_buffers());
     if terms.qos == QoS::AtMostOnce {
         if !put(&mut client.outbox.lock(), &mut frames, terms, None, false, &mut routing.dirty) {
-            core.metrics.dropped(Dropped::TooLarge, 1);
+            client.lose(Dropped::TooLarge, 1, core);
         }
         routing.give_buffers(frames.into_buffers());
         return;
@@ -283,7 +283,7 @@ fn give(client: &Client, message: &Outgoing<'_>, terms: &Terms, routing: &mut Ro
     let mut locked = client.lock();
     let mut outbox = client.outbox.lock();
     if outbox.is_choosy() && !outbox.takes(frames.len_for(outbox.shape(), terms, true)) {
-        core.metrics.dropped(Dropped::TooLarge, 1);
+        client.lose(Dropped::TooLarge, 1, core);
         routing.give_buffers(frames.into_buffers());
         return;
     }
@@ -294,7 +294,7 @@ fn give(client: &Client, message: &Outgoing<'_>, terms: &Terms, routing: &mut Ro
             outbox.mark(recorder.mark());
         }
         Delivery::Queued { .. } => locked.count_queue(core),
-        Delivery::Dropped(_) => core.metrics.dropped_queue.add(1),
+        Delivery::Dropped(_) => client.lose(Dropped::QueueFull, 1, core),
     }
     routing.give_buffers(frames.into_buffers());
 }

@@ -16,6 +16,8 @@ pub(crate) struct Timers {
     pub(crate) stalled: Option<Instant>,
     /// Until when this publisher waits for a slower subscriber.
     pub(crate) relief: Option<Instant>,
+    /// Until when this publisher is not read from, since it was too fast. Meanwhile its silence means nothing.
+    pub(crate) pace: Option<Instant>,
     stall: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -26,11 +28,12 @@ pub(crate) enum Due {
     KeepAlive,
     Stall,
     Relief,
+    Pace,
 }
 
 impl Timers {
     pub(crate) fn new(keep_alive: Option<Duration>, stall: Duration, now: Instant) -> Self {
-        Self { keep_alive, heard: now, stalled: None, relief: None, stall, sleep: None }
+        Self { keep_alive, heard: now, stalled: None, relief: None, pace: None, stall, sleep: None }
     }
 
     /// Something came from the client.
@@ -41,9 +44,10 @@ impl Timers {
     /// Answers a deadline that is over; otherwise the task is woken when the next one is.
     pub(crate) fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<Due> {
         let deadlines = [
-            (self.keep_alive.map(|limit| self.heard + limit), Due::KeepAlive),
+            (self.keep_alive.filter(|_| self.pace.is_none()).map(|limit| self.heard + limit), Due::KeepAlive),
             (self.stalled.map(|since| since + self.stall), Due::Stall),
             (self.relief, Due::Relief),
+            (self.pace, Due::Pace),
         ];
         let (next, due) =
             deadlines.into_iter().filter_map(|(at, due)| Some((at?, due))).min_by_key(|(at, _)| *at)?;
@@ -99,6 +103,19 @@ mod tests {
         timers.stalled = None;
         assert_eq!(next(&mut timers).await, Due::KeepAlive);
         assert_eq!((clock::now() - start).as_secs(), 90);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publisher_that_is_kept_waiting_is_not_taken_for_silent() {
+        let start = clock::now();
+        let mut timers = Timers::new(Some(Duration::from_secs(15)), Duration::from_secs(60), start);
+        timers.pace = Some(start + Duration::from_secs(100));
+        assert_eq!(next(&mut timers).await, Due::Pace);
+        assert_eq!((clock::now() - start).as_secs(), 100);
+        timers.pace = None;
+        timers.heard(clock::now());
+        assert_eq!(next(&mut timers).await, Due::KeepAlive);
+        assert_eq!((clock::now() - start).as_secs(), 115);
     }
 
     #[tokio::test(start_paused = true)]

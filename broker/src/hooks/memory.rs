@@ -86,6 +86,10 @@ impl Hooks for MemoryHooks {
     fn retained_count(&self) -> u64 {
         self.retained.lock().len() as u64
     }
+
+    fn retained_bytes(&self) -> u64 {
+        self.retained.lock().iter().map(|(topic, kept)| (topic.len() + kept.payload.len()) as u64).sum()
+    }
 }
 
 struct MemoryPrincipal {

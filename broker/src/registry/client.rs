@@ -1,18 +1,22 @@
 //! One client: its session behind a mutex, its outbox, who it is logged in as. Messages of QoS 1 and 2 reach it here.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Chair;
+use super::counts::ClientCounts;
 use crate::broker::Core;
+use crate::clients::Presence;
 use crate::clock;
 use crate::hooks::Principal;
 use crate::message::{Message, Terms};
 use crate::metrics::{Dropped, Number};
-use crate::outbox::Outbox;
+use crate::outbox::{Close, Outbox};
+use crate::pressure::Shed;
 use crate::records::Recorder;
 use crate::router::{self, Frames, Outgoing, Routing};
 use crate::session::{Delivery, Room, Session, Transmit, Unanswered};
@@ -27,6 +31,7 @@ pub(crate) struct Client {
     pub(crate) id: Arc<str>,
     pub(crate) subscriber: SubscriberId,
     pub(crate) outbox: Outbox,
+    pub(crate) counts: ClientCounts,
     pub(super) chair: Chair,
     state: Mutex<State>,
     /// Whether the user's rights must be asked at each delivery.
@@ -38,6 +43,8 @@ pub(crate) struct Client {
 struct State {
     session: Session,
     principal: Arc<dyn Principal>,
+    /// The present or last connection.
+    presence: Option<Presence>,
     /// What of the session's queue is in the metrics.
     counted: Queue,
     /// The session is over. Publishers that looked its client up before must not fill it again.
@@ -68,8 +75,15 @@ impl Client {
             id: Arc::clone(session.client_id()),
             subscriber,
             outbox,
+            counts: ClientCounts::default(),
             chair: Chair::default(),
-            state: Mutex::new(State { session, principal, counted: Queue::default(), over: false }),
+            state: Mutex::new(State {
+                session,
+                principal,
+                presence: None,
+                counted: Queue::default(),
+                over: false,
+            }),
             restricted,
             queued: AtomicUsize::new(0),
         }
@@ -93,6 +107,25 @@ impl Client {
     /// Locks the session. Do not lock the registry, the tree or another session meanwhile.
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked { state: self.state.lock(), client: self }
+    }
+
+    /// Counts messages to it that are lost.
+    pub(crate) fn lose(&self, reason: Dropped, n: u64, core: &Core) {
+        core.metrics.dropped(reason, n);
+        self.counts.drop(reason, n);
+    }
+
+    /// Tells its connection to end. `false`: it has none.
+    pub(crate) fn tell(&self, reason: Close) -> bool {
+        self.chair.tell(self, reason)
+    }
+
+    /// The address of its connection, if it has one.
+    pub(crate) fn seated_peer(&self) -> Option<SocketAddr> {
+        let seated = self.chair.is_taken();
+        let state = self.state.lock();
+        let connected = seated && state.session.is_connected();
+        state.presence.as_ref().filter(|_| connected).map(|presence| presence.peer)
     }
 
     /// Is the user allowed to get messages on `topic`?
@@ -124,12 +157,14 @@ impl Client {
         }
         let mut outbox = self.outbox.lock();
         if outbox.is_choosy() && !outbox.takes(frames.len_for(outbox.shape(), terms, true)) {
-            core.metrics.dropped(Dropped::TooLarge, 1);
+            self.lose(Dropped::TooLarge, 1, core);
             return false;
         }
         // A connected client which keeps up shall not lose messages because others, who do not, have filled all queues.
         let small = outbox.is_open() && locked.session().queued_bytes() + message.size() <= FREE_QUEUE_BYTES;
-        let room = Room { outbox: outbox.has_room(message.size()), queues: small || core.queues_have_room() };
+        let shed = !outbox.is_open() && core.pressure.sheds(Shed::AwayQueues);
+        let queues = !shed && (small || core.queues_have_room());
+        let room = Room { outbox: outbox.has_room(message.size()), queues };
         let delivery = locked.session().deliver(message, terms, room, recorder);
         match delivery {
             Delivery::Send { packet_id } => {
@@ -138,10 +173,17 @@ impl Client {
             }
             Delivery::Queued { displaced } => {
                 routing.tally.dropped_queue += displaced as u64;
+                self.counts.drop(Dropped::QueueFull, displaced as u64);
                 locked.count_queue(core);
                 outbox.press_queue(locked.is_queue_nearly_full(core));
             }
-            Delivery::Dropped(_) => routing.tally.dropped_queue += 1,
+            Delivery::Dropped(_) if shed => {
+                self.lose(Dropped::Memory, 1, core);
+            }
+            Delivery::Dropped(_) => {
+                routing.tally.dropped_queue += 1;
+                self.counts.drop(Dropped::QueueFull, 1);
+            }
         }
         if outbox.presses() {
             routing.press(self);
@@ -187,6 +229,16 @@ impl Locked<'_> {
         self.state.principal = principal;
     }
 
+    /// The present or last connection.
+    pub(crate) fn presence(&self) -> Option<&Presence> {
+        self.state.presence.as_ref()
+    }
+
+    /// Notes the connection that begins.
+    pub(crate) fn set_presence(&mut self, presence: Presence) {
+        self.state.presence = Some(presence);
+    }
+
     /// Ends the session for good. Answers what it leaves.
     pub(crate) fn end(&mut self, recorder: &mut Recorder<'_>, core: &Core) -> Estate {
         let session = &mut self.state.session;
@@ -201,7 +253,7 @@ impl Locked<'_> {
     /// Drops what has waited too long.
     pub(crate) fn drop_expired(&mut self, recorder: &mut Recorder<'_>, core: &Core) {
         self.state.session.drop_expired(clock::unix_ms(), recorder);
-        core.metrics.dropped(Dropped::Expired, self.state.session.take_expired() as u64);
+        self.client.lose(Dropped::Expired, self.state.session.take_expired() as u64, core);
         self.count_queue(core);
     }
 
@@ -234,7 +286,7 @@ impl Locked<'_> {
                     let dirty = &mut routing.dirty;
                     if !router::put(&mut outbox, &mut frames, &terms, Some(packet_id), dup, dirty) {
                         self.state.session.end_flow(packet_id, recorder);
-                        core.metrics.dropped(Dropped::TooLarge, 1);
+                        client.lose(Dropped::TooLarge, 1, core);
                     }
                     routing.give_buffers(frames.into_buffers());
                 }
@@ -248,7 +300,7 @@ impl Locked<'_> {
         outbox.mark(recorder.mark());
         outbox.press_queue(self.is_queue_nearly_full(core));
         drop(outbox);
-        core.metrics.dropped(Dropped::Expired, self.state.session.take_expired() as u64);
+        client.lose(Dropped::Expired, self.state.session.take_expired() as u64, core);
         self.count_queue(core);
     }
 

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use super::{Client, Registry};
 use crate::broker::Core;
+use crate::clock;
 use crate::tasks::Stop;
-use crate::{clock, wills};
 
 /// Sessions looked at between two looks at other tasks.
 const AT_ONCE: usize = 256;
@@ -120,19 +120,12 @@ fn forget_if_old(core: &Core, client: &Arc<Client>, now: u64) {
     let Some(seat) = Registry::sit_if_free(client) else { return };
     let over = is_old();
     if over {
-        let mut locked = client.lock();
-        let estate = locked.end(&mut core.records.recorder(), core);
-        let principal = locked.principal();
-        drop(locked);
-        core.forget_client(client, &estate);
+        core.end_session(seat);
         core.metrics.sessions_expired.add(1);
         tracing::info!(client = &*client.id, "session expired");
-        // Its delay ends with the session [MQTT5-3.1.2-8].
-        if let Some(will) = core.wills.cancel(&client.id) {
-            wills::publish_now(core, &*principal, &will);
-        }
+    } else {
+        core.registry.leave(seat, true);
     }
-    core.registry.leave(seat, !over);
 }
 
 #[cfg(test)]

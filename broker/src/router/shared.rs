@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use super::targets::{Grant, Wanted};
 use crate::limits::SharedStrategy;
+use crate::message::QoS;
 use crate::registry::Client;
 use crate::trie::SubscriberId;
 
@@ -107,5 +108,11 @@ impl Group {
                     .unwrap_or(0)
             }
         }
+    }
+
+    /// Those who share it, for people: at most `limit`, each with its QoS.
+    pub(super) fn shown(&self, limit: usize) -> Vec<(Arc<str>, QoS)> {
+        let members = self.members.read();
+        members.iter().take(limit).map(|member| (Arc::clone(&member.client.id), member.grant.qos)).collect()
     }
 }

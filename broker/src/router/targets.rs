@@ -41,6 +41,10 @@ impl Wanted {
         }
     }
 
+    pub(super) fn qos(self) -> QoS {
+        self.qos
+    }
+
     fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }

@@ -195,6 +195,11 @@ impl Client {
             .unwrap();
     }
 
+    /// As `send`, for as long as it takes.
+    pub(crate) async fn stream_write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
     /// The next packet, or `None` when the server has closed the connection.
     pub(crate) async fn next(&mut self) -> Option<Got> {
         match self.waiting.pop_front() {

@@ -8,13 +8,16 @@
 
 mod client;
 mod client5;
+mod clients;
 mod conformance3;
 mod connect;
 mod delivery;
 mod embedder;
 mod foreign;
 mod limits;
+mod memory;
 mod model;
+mod rates;
 mod restart;
 mod retained;
 mod server;

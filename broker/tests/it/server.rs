@@ -71,6 +71,13 @@ impl Server {
         self.open_with(STREAM_BYTES)
     }
 
+    /// A connection from another address.
+    pub(crate) fn open_from(&self, peer: SocketAddr) -> Client {
+        let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
+        self.broker.serve(theirs, peer);
+        Client::new(ours)
+    }
+
     /// A connection that holds only so many bytes under way.
     pub(crate) fn open_with(&self, bytes: usize) -> Client {
         Client::new(self.stream(bytes))

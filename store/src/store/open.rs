@@ -58,6 +58,7 @@ pub(super) fn open(
         snapshots: Snapshots::new(&options, &journal.stats()),
         journal,
         checkpoints: Mutex::new(Vec::new()),
+        quota: Default::default(),
         options,
     });
     snapshots::start(&shared)?;

@@ -41,6 +41,19 @@ impl Client {
         Ok(Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false })
     }
 
+    /// A client whose CONNECT was accepted, and whose connection begins at an address of the test's choice.
+    pub(crate) fn connect_from(from: SocketAddr, address: SocketAddr, connect: &Connect) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&address.into()).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).unwrap();
+        let mut client = Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false };
+        client.send(&connect.encode());
+        client.expect(Packet::Connack { session_present: false, code: 0 });
+        client
+    }
+
     /// A connection which takes few bytes that are not read.
     pub(crate) fn open_with_small_buffer(address: SocketAddr) -> Self {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

@@ -99,6 +99,10 @@ impl Server {
         self.stopped.mqtt
     }
 
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.stopped.http
+    }
+
     pub(crate) fn port(&self) -> String {
         self.stopped.mqtt.port().to_string()
     }

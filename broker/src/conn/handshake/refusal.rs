@@ -105,6 +105,11 @@ pub(super) fn no_room() -> Refusal {
     Refusal::new(Refused::Unavailable, None, "there is no room for an unfinished packet")
 }
 
+pub(super) fn no_memory(hello: &Hello) -> Refusal {
+    let words = format!("the memory budget is nearly used up (client {})", hello.client_id);
+    Refusal::new(Refused::Memory, Some(ReasonCode::ServerBusy), words).in_form_of(hello.version)
+}
+
 pub(super) fn login_refused(why: LoginRefused, hello: &Hello) -> Refusal {
     let (reason, code, words) = match why {
         LoginRefused::BadCredentials => {
