@@ -19,12 +19,10 @@ mod subscribe;
 mod timers;
 
 use std::future::{Future as _, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 pub(crate) use self::input::READ_BYTES;
@@ -42,6 +40,8 @@ use crate::broker::Core;
 use crate::clock;
 use crate::codec::ProtocolVersion;
 use crate::hooks::{Mark, Principal};
+use crate::listener::Entry;
+use crate::peer::Peer;
 use crate::registry::{Client, Seat};
 use crate::session::Goodbye;
 use crate::transport::Transport;
@@ -51,30 +51,19 @@ use crate::worker::{self, Worker};
 /// Rounds in one poll; then other tasks have their turn.
 const ROUNDS: usize = 8;
 
-/// Starts the task of a connection. `handshake` is held until its CONNECT is through.
-pub(crate) fn start(
-    core: &Arc<Core>,
-    socket: impl Transport,
-    peer: SocketAddr,
-    handshake: Option<OwnedSemaphorePermit>,
-) {
-    core.metrics.sockets.add(1);
-    core.connections.spawn("connection", run(Arc::clone(core), socket, peer, handshake));
+/// Starts the task of a connection.
+pub(crate) fn start(core: &Arc<Core>, socket: impl Transport, peer: Peer, entry: Entry) {
+    core.connections.spawn("connection", run(Arc::clone(core), socket, peer, entry));
 }
 
-async fn run(
-    core: Arc<Core>,
-    mut socket: impl Transport,
-    peer: SocketAddr,
-    handshake: Option<OwnedSemaphorePermit>,
-) {
-    if let Some(accepted) = Box::pin(handshake::shake_hands(&core, &mut socket, peer)).await {
-        drop(handshake);
+async fn run(core: Arc<Core>, mut socket: impl Transport, peer: Peer, entry: Entry) {
+    let Entry { permit, deadline, place: _place } = entry;
+    if let Some(accepted) = Box::pin(handshake::shake_hands(&core, &mut socket, &peer, deadline)).await {
+        drop(permit);
         let mut connection = Connection::new(Arc::clone(&core), socket, accepted);
         let end = poll_fn(|cx| connection.poll(cx)).await;
-        connection.leave(&end, peer);
+        connection.leave(&end, &peer);
     }
-    core.metrics.sockets.sub(1);
 }
 
 /// A connection whose CONNECT was accepted.
@@ -263,7 +252,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Ends it: the session learns how, the will is published, and whoever waits for the seat gets it.
-    fn leave(mut self, end: &End, peer: SocketAddr) {
+    fn leave(mut self, end: &End, peer: &Peer) {
         let core = Arc::clone(&self.core);
         end.count(&core.metrics);
         self.replays.forget(&core);

@@ -44,6 +44,12 @@ pub enum Refused {
     BadCredentials,
     /// The user may not connect.
     NotAuthorized,
+    /// A wrong or missing PROXY header.
+    Proxy,
+    /// TLS did not come about.
+    Tls,
+    /// WebSocket did not come about.
+    WebSocket,
     /// Nobody could be checked, or the previous connection of this client did not end in time.
     Unavailable,
 }
@@ -147,6 +153,9 @@ metrics! {
     refused_credentials: Counter "refused_total" ("reason" = "bad_credentials") "Connections turned away.";
     refused_not_authorized: Counter "refused_total" ("reason" = "not_authorized") "Connections turned away.";
     refused_unavailable: Counter "refused_total" ("reason" = "unavailable") "Connections turned away.";
+    refused_proxy: Counter "refused_total" ("reason" = "proxy_header") "Connections turned away.";
+    refused_tls: Counter "refused_total" ("reason" = "tls") "Connections turned away.";
+    refused_websocket: Counter "refused_total" ("reason" = "websocket") "Connections turned away.";
     protocol_errors: Counter "protocol_errors_total" "Connections closed since the client broke the protocol.";
     keep_alive_timeouts: Counter "keep_alive_timeouts_total" "Connections closed since the client was silent for 1.5 keep alives.";
     write_stalls: Counter "write_stalls_total" "Connections closed since the client read nothing while data waited.";
@@ -226,6 +235,9 @@ impl Metrics {
             Refused::BadCredentials => &self.refused_credentials,
             Refused::NotAuthorized => &self.refused_not_authorized,
             Refused::Unavailable => &self.refused_unavailable,
+            Refused::Proxy => &self.refused_proxy,
+            Refused::Tls => &self.refused_tls,
+            Refused::WebSocket => &self.refused_websocket,
         };
         number.add(1);
     }

@@ -1,13 +1,13 @@
 //! From the first byte to the CONNACK: CONNECT in time, login, the client's seat, its session.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use super::input::{Input, Read};
 use super::junk;
@@ -16,6 +16,7 @@ use crate::clock;
 use crate::codec::{self, Answer, Connack, ConnectReturnCode, DecodeError, Decoded, ProtocolVersion};
 use crate::hooks::{Login, LoginRefused, Principal};
 use crate::metrics::Refused;
+use crate::peer::Peer;
 use crate::registry::{NoSeat, Seat};
 use crate::session::{Connect, Will, keep_alive_timeout};
 use crate::transport::Transport;
@@ -65,13 +66,14 @@ struct Hello {
 pub(super) async fn shake_hands<T: Transport>(
     core: &Arc<Core>,
     socket: &mut T,
-    peer: SocketAddr,
+    peer: &Peer,
+    deadline: Instant,
 ) -> Option<Accepted> {
     let mut stop = core.connections.stop_signal();
     let result = tokio::select! {
         biased;
         () = stop.stopped() => return None,
-        result = negotiate(core, socket, peer) => result,
+        result = negotiate(core, socket, peer, deadline) => result,
     };
     let refusal = match result {
         Ok(accepted) => return Some(accepted),
@@ -97,18 +99,23 @@ pub(super) async fn shake_hands<T: Transport>(
 async fn negotiate<T: Transport>(
     core: &Arc<Core>,
     socket: &mut T,
-    peer: SocketAddr,
+    peer: &Peer,
+    deadline: Instant,
 ) -> Result<Accepted, Refusal> {
     let limits = Arc::clone(&core.limits());
     let mut input = Input::new(Arc::clone(&core.unfinished));
     let hello = poll_fn(|cx| poll_hello(&mut input, socket, core, cx));
-    let hello = match tokio::time::timeout(limits.connect_timeout, hello).await {
+    let mut hello = match tokio::time::timeout_at(deadline, hello).await {
         Ok(hello) => hello?,
         Err(_) => {
             let what = junk::recognise(input.kept());
             return Err(Refusal::new(Refused::ConnectTimeout, None, format!("no CONNECT in time: {what}")));
         }
     };
+    // Who has shown a certificate is who that says, whatever he calls himself.
+    if let Some(identity) = &peer.identity {
+        hello.user = Some(Arc::clone(identity));
+    }
     let login = Login {
         client_id: &hello.client_id,
         user: hello.user.as_deref(),
