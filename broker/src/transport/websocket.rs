@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::frame::{CLOSE, CONTROL_MAX, PONG};
 pub use self::frame::{Control, Decoder, FrameError, check_frames};
+pub use self::upgrade::check_request;
 
 /// A close without complaint.
 const NORMAL: u16 = 1000;

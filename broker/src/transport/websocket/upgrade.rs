@@ -166,6 +166,17 @@ fn accept(head: &[u8], options: &WebSocketOptions) -> Result<String, Rejected> {
     Ok(answer)
 }
 
+/// Answers a request, and panics if that goes wrong: for the fuzzer.
+pub fn check_request(head: &[u8]) {
+    let options =
+        WebSocketOptions { origins: vec!["https://example.org".to_owned()], ..WebSocketOptions::default() };
+    match accept(head, &options) {
+        Ok(answer) => assert!(answer.ends_with("\r\n\r\n")),
+        // Nothing of the request may come back in the head of an answer.
+        Err(rejected) => assert_eq!(rejected.answer().matches("\r\n\r\n").count(), 1),
+    }
+}
+
 /// The headers of a request.
 struct Headers<'a>(&'a [httparse::Header<'a>]);
 
