@@ -64,6 +64,19 @@ fn the_sample_files_listener_has_every_key_with_its_default() {
 }
 
 #[test]
+fn every_example_of_the_documentation_works() {
+    let text = include_str!("../../docs/listeners.md");
+    let examples: Vec<&str> =
+        text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 6);
+    for example in examples {
+        let config = Config::from_toml(example).unwrap_or_else(|error| panic!("{error} in\n{example}"));
+        assert_eq!(config.check(), Ok(()), "{example}");
+        assert!(!config.listener.is_empty(), "{example}");
+    }
+}
+
+#[test]
 fn with_listeners_plain_mqtt_is_only_where_it_is_told_to_be() {
     let listener = "[[listener]]\naddress = 1884\nallow_anonymous = true\n";
     let config = Config::from_toml(listener).unwrap();

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::{ACCEPTED, TlsServer, answer, connect, listener, prepare, socket};
 use crate::harness::certificates::Authority;
-use crate::harness::server::Stopped;
+use crate::harness::server::{Stopped, distkv};
 use crate::harness::tools::{Tool, mosquitto_pub, python, repository};
 
 const OPEN: &str = "allow_anonymous = true";
@@ -215,6 +215,22 @@ fn files_that_can_not_be_used_are_named_at_the_start() {
         format!("{}client_certificates = \"required\"\nclient_ca = {:?}\n", files.keys(), files.key)
     });
     assert!(line.contains("the client CA file") && line.contains("there is no certificate in it"), "{line}");
+}
+
+#[test]
+fn a_check_of_the_configuration_reads_the_files() {
+    let authority = Authority::new("the tests' authority");
+    let directory = tempfile::tempdir().unwrap();
+    let files = authority.server("server").write(directory.path(), "server");
+    let config = directory.path().join("distkv.toml");
+    fs::write(&config, listener(&format!("{OPEN}\n[listener.tls]\n{}", files.keys())).1).unwrap();
+    let check = || distkv(&["server", "--config", config.to_str().unwrap(), "--check"]);
+    assert!(check().status.success());
+    fs::remove_file(&files.key).unwrap();
+    let output = check();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("server.key: there is no such file"), "{said}");
 }
 
 #[test]
