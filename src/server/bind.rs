@@ -135,15 +135,19 @@ pub(super) fn bind_one(face: &Face, listen: Listen, options: &Options<'_>) -> Re
     let mut bound = Vec::new();
     let mut missing = None;
     for address in &addresses {
-        match open(face, *address, options) {
+        match open(*address, options) {
             Ok(socket) => {
-                bound.push(Bound { face: face.clone(), socket, address: *address, backlog: options.backlog })
+                bound.push(Bound { face: face.clone(), socket, address: *address, backlog: options.backlog });
             }
-            Err((error, true)) if addresses.len() > 1 => {
-                tracing::info!("{error}");
-                missing = Some(error);
+            Err(NotOpened::Socket(error)) if addresses.len() > 1 && is_missing_family(&error) => {
+                tracing::info!("not listening on {address} for {}: {error}", face.name);
+                missing = Some(failure(face, *address, error));
             }
-            Err((error, _)) => return Err(error),
+            Err(NotOpened::Socket(error)) => return Err(failure(face, *address, error)),
+            Err(NotOpened::Interface(error)) => {
+                let (face, interface) = (face.clone(), options.interface.to_owned());
+                return Err(BindError::Interface { face, address: *address, interface, error });
+            }
         }
     }
     match missing {
@@ -152,21 +156,20 @@ pub(super) fn bind_one(face: &Face, listen: Listen, options: &Options<'_>) -> Re
     }
 }
 
-/// A bound socket; or why there is none, and whether that is since this machine lacks that version of IP.
-fn open(face: &Face, address: SocketAddr, options: &Options<'_>) -> Result<TcpSocket, (BindError, bool)> {
-    let failed = |error: io::Error| {
-        let missing = is_missing_family(&error);
-        (failure(face, address, error), missing)
-    };
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { v6_only() }.map_err(failed)?;
-    socket.set_reuseaddr(true).map_err(failed)?;
+/// What failed.
+enum NotOpened {
+    Socket(io::Error),
+    Interface(io::Error),
+}
+
+fn open(address: SocketAddr, options: &Options<'_>) -> Result<TcpSocket, NotOpened> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { v6_only() };
+    let socket = socket.map_err(NotOpened::Socket)?;
+    socket.set_reuseaddr(true).map_err(NotOpened::Socket)?;
     if !options.interface.is_empty() {
-        socket.bind_device(Some(options.interface.as_bytes())).map_err(|error| {
-            let (face, interface) = (face.clone(), options.interface.to_owned());
-            (BindError::Interface { face, address, interface, error }, false)
-        })?;
+        socket.bind_device(Some(options.interface.as_bytes())).map_err(NotOpened::Interface)?;
     }
-    socket.bind(address).map_err(failed)?;
+    socket.bind(address).map_err(NotOpened::Socket)?;
     Ok(socket)
 }
 
