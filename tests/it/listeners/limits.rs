@@ -1,10 +1,11 @@
 //! What a listener limits for itself: connections, and how many come in a second.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{ACCEPTED, TlsServer, answer, connect, listener, socket, start};
+use super::{ACCEPTED, TlsServer, answer, connect, listener, prepare, socket, start};
 use crate::harness::clock::now;
-use crate::harness::server::wait_for_metric;
+use crate::harness::server::{free_address, wait_for_metric};
 
 #[test]
 fn one_connection_too_many_is_closed_and_others_are_not_touched() {
@@ -21,6 +22,30 @@ fn one_connection_too_many_is_closed_and_others_are_not_touched() {
     drop(clients);
     wait_for_metric(&server, "distkv_listener_connections", &[("listener", "tested")], |count| count == 0.0);
     assert_eq!(answer(&mut socket(address), &connect("late"), ACCEPTED), ACCEPTED);
+}
+
+#[test]
+fn a_listener_is_bound_to_its_interface() {
+    let (address, text) = listener("allow_anonymous = true\ninterface = \"lo\"\nbacklog = 16");
+    let _server = start(|_| text);
+    assert_eq!(answer(&mut socket(address), &connect("a"), ACCEPTED), ACCEPTED);
+    let (_, text) = listener("allow_anonymous = true\ninterface = \"nowhere0\"");
+    let (status, log, _) = prepare(|_| text).run_in_vain();
+    assert_eq!(status.code(), Some(1));
+    assert!(log.contains("to the interface nowhere0 for listener tested: "), "{log}");
+}
+
+#[test]
+fn a_port_alone_is_reached_by_ipv4_and_ipv6() {
+    let address = free_address();
+    let port = address.port();
+    let server = start(|_| format!("[[listener]]\naddress = {port}\nallow_anonymous = true\n"));
+    assert_eq!(answer(&mut socket(address), &connect("a"), ACCEPTED), ACCEPTED);
+    // A machine without IPv6 says so.
+    if !server.log().contains(&format!("not listening on [::1]:{port}")) {
+        let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+        assert_eq!(answer(&mut socket(v6), &connect("b"), ACCEPTED), ACCEPTED);
+    }
 }
 
 #[test]
