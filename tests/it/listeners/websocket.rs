@@ -98,6 +98,7 @@ fn mqttjs(arguments: &[&str]) {
     Tool::start("node", &[&[&*script], arguments].concat()).finish();
 }
 
+/// [MQTT-6.0.0-3] [MQTT5-6.0.0-3] [MQTT-6.0.0-4] [MQTT5-6.0.0-4]
 #[test]
 fn the_subprotocol_is_one_of_those_that_are_offered() {
     let (server, address) = websocket("");
@@ -150,6 +151,7 @@ fn what_is_too_long_is_refused() {
     server.wait_for_log("a WebSocket frame of 122 bytes is longer than the limit");
 }
 
+/// [MQTT-6.0.0-2] [MQTT5-6.0.0-2]
 #[test]
 fn packets_span_frames_and_share_them() {
     let (_server, address) = websocket("");
@@ -168,6 +170,7 @@ fn packets_span_frames_and_share_them() {
     assert_eq!(answers.len(), 8, "{answers:?}");
 }
 
+/// [MQTT-6.0.0-1] [MQTT5-6.0.0-1]
 #[test]
 fn text_and_frames_that_break_the_rules_end_the_connection() {
     let (server, address) = websocket("");

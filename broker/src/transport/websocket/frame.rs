@@ -1,7 +1,7 @@
 //! WebSocket frames (RFC 6455) out of the bytes of a client, in the place where they were read: payload is unmasked and moved to the
 //! front of the buffer, so that what is left is the stream of MQTT. No input or output here, and no buffer but for control frames.
 //!
-//! The borders of frames and of messages mean nothing: MQTT packets may span or share them [MQTT-6.0.0-2].
+//! The borders of frames and of messages mean nothing: MQTT packets may span or share them [MQTT-6.0.0-2, MQTT5-6.0.0-2].
 
 /// The longest head: two bytes, a length of 8, a mask of 4.
 const HEAD_MAX: usize = 14;
@@ -22,7 +22,7 @@ const MASKED: u8 = 0x80;
 /// What a client did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Text, where MQTT has to be binary [MQTT-6.0.0-1].
+    /// Text, where MQTT has to be binary [MQTT-6.0.0-1, MQTT5-6.0.0-1].
     #[error("a WebSocket text frame; MQTT must be in binary ones")]
     Text,
     /// A frame beyond the limit.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::WebSocketOptions;
 
-/// The subprotocols that MQTT has [MQTT-6.0.0-4]; the second one is that of MQTT 3.1 clients.
+/// The subprotocols that MQTT has [MQTT-6.0.0-4, MQTT5-6.0.0-4]; the second one is that of MQTT 3.1 clients.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 const HEADERS_MAX: usize = 64;
 /// What is hashed behind the client's key, by RFC 6455.
