@@ -69,9 +69,9 @@ impl Bridge {
         self.shared.store.release_snapshots();
     }
 
-    /// There are no users yet, and so no rights: everybody is anonymous. A name that nobody has checked is not kept.
-    fn anonymous(&self) -> Arc<dyn Principal> {
-        let view = self.shared.store.view(Who::user(None));
+    /// There are no users yet, and so no rights. A name that nobody has checked is not kept.
+    fn principal(&self, name: Option<Arc<str>>) -> Arc<dyn Principal> {
+        let view = self.shared.store.view(Who::user(name));
         Arc::new(User::new(Arc::clone(&self.shared), view))
     }
 }
@@ -87,12 +87,23 @@ impl Shared {
 const ENTRY_OVERHEAD: u64 = 250;
 
 impl Hooks for Bridge {
-    fn authenticate<'a>(&'a self, _: Login<'a>) -> BoxFuture<'a, Result<Arc<dyn Principal>, LoginRefused>> {
-        Box::pin(std::future::ready(Ok(self.anonymous())))
+    /// Who shows a certificate is known by it. Others are anonymous, and as there are no users, no password of theirs can be right.
+    fn authenticate<'a>(
+        &'a self,
+        login: Login<'a>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Principal>, LoginRefused>> {
+        let peer = login.peer;
+        let result = match &peer.identity {
+            Some(name) => Ok(self.principal(Some(Arc::clone(name)))),
+            None if peer.listener.allow_anonymous => Ok(self.principal(None)),
+            None if login.user.is_some() => Err(LoginRefused::BadCredentials),
+            None => Err(LoginRefused::NotAuthorized),
+        };
+        Box::pin(std::future::ready(result))
     }
 
     fn restored(&self, _client_id: &str, _user: Option<&str>) -> Arc<dyn Principal> {
-        self.anonymous()
+        self.principal(None)
     }
 
     fn retained_count(&self) -> u64 {

@@ -8,6 +8,7 @@ mod check;
 mod error;
 mod limits;
 mod listen;
+mod listener;
 mod load;
 mod offer;
 mod reload;
@@ -17,10 +18,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::Rule;
+pub use check::{ListenerRule, Rule};
 pub use error::{ConfigError, Origin};
 pub use limits::{Limits, QueueDrop, RateAction};
 pub use listen::{BadListen, Listen, ListenSet};
+pub use listener::{
+    BadText, ClientCertificates, Listener, Mode, MqttVersion, Place, Protocol, Proxy, ProxyUserFrom, Tls,
+    TlsVersion, Trusted, UserFrom, WebSocket,
+};
 pub use load::{Override, load};
 pub use offer::{CopiesOf, Offer, Strategy};
 pub use reload::{Change, Changes};
@@ -54,6 +59,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// Log lines.
     pub log: Log,
+    /// Further ways in.
+    pub listener: Vec<Listener>,
 }
 
 /// What an acknowledgement promises.
@@ -72,7 +79,7 @@ pub enum Durability {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mqtt {
-    /// Where to listen.
+    /// Where to listen. Nowhere, if there are listeners and this is not given.
     pub listen: ListenSet,
     /// Let everybody in on addresses beyond loopback, too.
     pub allow_anonymous: bool,
@@ -162,6 +169,7 @@ impl Default for Config {
             native: Native::default(),
             cluster: Cluster::default(),
             log: Log::default(),
+            listener: Vec::new(),
         }
     }
 }

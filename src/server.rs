@@ -1,11 +1,13 @@
 //! Starts and stops everything: sockets, data, broker, HTTP; hears signals; speaks with the service manager. The only
 //! module of the program that starts long-lived tasks.
 //!
-//! The order of a start: HTTP first (it says "starting"), then the addresses of MQTT are taken, so that a port in use
-//! shows at once; then the data is read; then MQTT listens. The order of a stop: readiness goes, MQTT accepts no more,
+//! The order of a start: HTTP first (it says "starting"), then certificates are read and the addresses of MQTT are taken,
+//! so that a port in use shows at once; then the data is read; then MQTT listens. The order of a stop: readiness goes, MQTT accepts no more,
 //! what is queued is sent, the data is written as a snapshot.
 
 mod bind;
+mod certificates;
+mod clock;
 mod figures;
 mod greeting;
 mod node;
@@ -13,6 +15,7 @@ mod notify;
 mod owner;
 mod signals;
 mod tasks;
+mod ways;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -24,13 +27,12 @@ use anyhow::{Context as _, anyhow};
 use crate::config::{Change, Config};
 use crate::http::{self, Bounds, Face, Phase};
 use crate::log::Logging;
+use certificates::Certificates;
 use greeting::Greeting;
 use node::Node;
 use signals::{Request, Signals};
 use tasks::Tasks;
-
-const MQTT: bind::Face = bind::Face { name: "MQTT", flag: "--mqtt" };
-const HTTP: bind::Face = bind::Face { name: "HTTP", flag: "--http" };
+use ways::{Shown, Taken};
 
 /// The time which clients have at the end for reading what is queued for them.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -46,11 +48,23 @@ pub fn run(config: Config, logging: Logging, reread: Reread) -> anyhow::Result<E
         .thread_name("distkv")
         .build()
         .context("can't start threads")?;
-    let server = Server { config, logging, reread, face: Arc::default(), tasks: Tasks::default() };
+    let server = Server {
+        config,
+        logging,
+        reread,
+        face: Arc::default(),
+        tasks: Tasks::default(),
+        certificates: Certificates::default(),
+    };
     let result = runtime.block_on(server.run());
     // Whatever still runs at this point was told to stop and did not.
     runtime.shutdown_background();
     result
+}
+
+/// Checks what a configuration names beside itself: the files of its listeners.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    ways::check(config)
 }
 
 /// The name of a node that was given none: the host's up to the first dot, with `-` for what a name can't have.
@@ -81,6 +95,7 @@ struct Server {
     reread: Reread,
     face: Arc<Face>,
     tasks: Tasks,
+    certificates: Certificates,
 }
 
 impl Server {
@@ -88,7 +103,7 @@ impl Server {
         // From here on a signal is heard, not deadly.
         let mut signals = Signals::new().context("can't listen to signals")?;
         let http = self.serve_http()?;
-        let mqtt = bind::bind(MQTT, &self.config.mqtt.listen)?;
+        let taken = Taken::new(&self.config, &self.certificates)?;
         let opening = tokio::task::spawn_blocking({
             let config = self.config.clone();
             move || Node::open(&config)
@@ -98,18 +113,16 @@ impl Server {
             // Nothing was changed yet, so there is nothing to finish.
             () = signals.stop() => return Ok(ExitCode::SUCCESS),
         };
-        self.face.metrics.set_sources(node.sources());
+        let mut ways = taken.listen()?;
+        let sockets = std::mem::take(&mut ways.sockets);
+        self.face.metrics.set_sources(node.sources(&sockets));
         self.face.health.watch(node.failure());
         self.face.show_clients(node.broker());
-        let mut listeners = Vec::new();
-        for bound in mqtt {
-            listeners.push(bound.listen()?);
-        }
-        let mqtt: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        node.serve(listeners);
+        node.serve(sockets);
         self.tasks.spawn("watchdog", notify::watchdog());
+        self.tasks.spawn("certificates", self.certificates.clone().watch());
         self.face.health.set_phase(Phase::Serving);
-        self.greet(&node, &mqtt, &http);
+        self.greet(&node, &ways.shown, &http);
         let ended = self.serve(&node, &mut signals).await;
         self.stop(node, &mut signals).await?;
         match ended {
@@ -123,7 +136,7 @@ impl Server {
         let http = &self.config.http;
         let bounds = Bounds::new(http.max_connections, http.header_timeout.0);
         let mut addresses = Vec::new();
-        for bound in bind::bind(HTTP, &http.listen)? {
+        for bound in bind::bind(&bind::Face::new("HTTP", "--http"), &http.listen)? {
             let listener = bound.listen()?;
             addresses.extend(listener.local_addr());
             self.tasks.spawn("http", http::serve(listener, Arc::clone(&self.face), bounds.clone()));
@@ -132,7 +145,7 @@ impl Server {
     }
 
     /// Says that clients are served.
-    fn greet(&self, node: &Node, mqtt: &[SocketAddr], http: &[SocketAddr]) {
+    fn greet(&self, node: &Node, mqtt: &[Shown], http: &[SocketAddr]) {
         let data_dir = std::path::absolute(&self.config.data_dir);
         let greeting = Greeting {
             node: node.name(),
@@ -167,6 +180,7 @@ impl Server {
             Ok(new) => self.take_up(node, &new),
             Err(error) => tracing::error!("the configuration stays as it is: {error:#}"),
         }
+        self.certificates.reload();
         notify::ready("serving");
     }
 

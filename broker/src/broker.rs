@@ -33,9 +33,11 @@ use crate::conn::{self, LineLimit};
 use crate::flapping::Flapping;
 use crate::hooks::{Hooks, Mark, Principal, Provenance, SessionLog};
 use crate::limits::{Budget, HotLimits, Limits, SharedRates};
+use crate::listener::Entry;
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Outbox};
+use crate::peer::{Listener, Peer, Place};
 use crate::pressure::{self, Pressure};
 use crate::records::Records;
 use crate::registry::expiry::{self, Expiring};
@@ -43,9 +45,9 @@ use crate::registry::{Client, Estate, Registry, Seat};
 use crate::router::{Outgoing, Router};
 use crate::session::{Recovery, RecoveryError, Session};
 use crate::tasks::Tasks;
-use crate::transport::Transport;
+use crate::transport::{ListeningSocket, Transport};
 use crate::wills::{self, Wills};
-use crate::{clock, listener, sys, worker};
+use crate::{ListenerConfig, clock, listener, sys, worker};
 
 /// A broker. Its methods that start something must be called within a tokio runtime.
 pub struct Broker {
@@ -75,6 +77,8 @@ pub(crate) struct Core {
     /// Limits the log lines about connections that are none.
     pub(crate) lines: LineLimit,
     pub(crate) connections: Tasks,
+    /// The listener of connections that come in by no configured one.
+    plain: Arc<Listener>,
     pub(crate) started: Instant,
     pub(crate) hot: HotLimits,
     pub(crate) rates: SharedRates,
@@ -186,6 +190,7 @@ impl Broker {
             handshakes: Arc::new(Semaphore::new(limits.pending_handshakes)),
             lines: LineLimit::new(now),
             connections: Tasks::new(),
+            plain: Arc::default(),
             started: now,
             limits: ArcSwap::from_pointee(limits.clone()),
             hot: HotLimits::default(),
@@ -270,16 +275,32 @@ impl Broker {
         core.metrics.wills_waiting.set(core.wills.len() as u64);
     }
 
-    /// Accepts connections of plain MQTT from `listener`, until the broker is shut down.
-    pub fn listen(&self, listener: TcpListener) {
+    /// Accepts connections of plain MQTT from `socket`, until the broker is shut down.
+    pub fn listen(&self, socket: TcpListener) {
+        let listener = Arc::clone(&self.core.plain);
+        self.listen_on(socket, ListenerConfig { listener, ..ListenerConfig::default() });
+    }
+
+    /// Accepts connections from `socket`, by the rules of `config`, until the broker is shut down. Several sockets may share
+    /// one [`Listener`], and then its limits, too.
+    pub fn listen_on(&self, socket: impl Into<ListeningSocket>, config: ListenerConfig) {
         let stop = self.service.stop_signal();
-        self.service.spawn("listener", listener::accept(Arc::clone(&self.core), listener, stop));
+        let accept = listener::accept(Arc::clone(&self.core), socket.into(), Arc::new(config), stop);
+        self.service.spawn("listener", accept);
     }
 
     /// Serves one client on a stream that somebody else accepted.
     pub fn serve(&self, stream: impl Transport, peer: SocketAddr) {
-        self.core.metrics.sockets_opened.add(1);
-        conn::start(&self.core, stream, peer, None);
+        self.serve_peer(stream, Peer::plain(peer.into(), Arc::clone(&self.core.plain)));
+    }
+
+    /// As [`Broker::serve`], for a client of whom more is known than his address.
+    pub fn serve_peer(&self, stream: impl Transport, peer: Peer) {
+        let core = &self.core;
+        core.metrics.sockets_opened.add(1);
+        let deadline = clock::now() + core.limits().connect_timeout;
+        let entry = Entry { permit: None, deadline, place: Place::take(&core.metrics, &peer.listener) };
+        conn::start(core, stream, peer, entry);
     }
 
     /// Delivers a message to the subscribers here and now. For messages of other writers than MQTT clients: those of retained

@@ -6,7 +6,6 @@
 
 mod select;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use crate::codec::ProtocolVersion;
 use crate::message::QoS;
 use crate::metrics::Dropped;
 use crate::outbox::Close;
+use crate::peer::{Address, Listener};
 use crate::registry::{Client, NoSeat};
 use crate::session::Subscription;
 
@@ -31,12 +31,12 @@ const LEAVE: Duration = Duration::from_secs(10);
 /// The present connection of a client, or the last one.
 #[derive(Clone, Debug)]
 pub(crate) struct Presence {
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Address,
+    pub(crate) listener: Arc<Listener>,
     /// Seconds of Unix time at which it was accepted.
     pub(crate) since: u64,
     /// Seconds; 0: none.
     pub(crate) keep_alive: u16,
-    // The name of the listener belongs here as soon as listeners have names; and into `ClientInfo`.
 }
 
 /// One client: its session and its present or last connection.
@@ -47,7 +47,9 @@ pub struct ClientInfo {
     /// The user name that it connected with.
     pub user: Option<Arc<str>>,
     /// The address of its present or last connection; unknown if there was none since the start of the broker.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Address>,
+    /// The listener of that connection.
+    pub listener: Option<String>,
     /// The protocol version of its present or last connection.
     pub version: ProtocolVersion,
     /// Is it connected?
@@ -238,7 +240,8 @@ fn info(client: &Client, core: &Core) -> ClientInfo {
     ClientInfo {
         id: Arc::clone(&client.id),
         user: session.user().cloned(),
-        address: presence.as_ref().map(|presence| presence.peer),
+        address: presence.as_ref().map(|presence| presence.peer.clone()),
+        listener: presence.as_ref().map(|presence| presence.listener.name.clone()),
         version: session.version(),
         connected: session.is_connected(),
         since: session.away_since().unwrap_or(connected_since),

@@ -26,12 +26,10 @@ mod subscribe;
 mod timers;
 
 use std::future::{Future as _, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 pub(crate) use self::input::READ_BYTES;
@@ -52,6 +50,8 @@ use crate::broker::Core;
 use crate::clock;
 use crate::codec::ProtocolVersion;
 use crate::hooks::{Mark, Principal};
+use crate::listener::Entry;
+use crate::peer::Peer;
 use crate::registry::{Client, Seat};
 use crate::session::Goodbye;
 use crate::transport::Transport;
@@ -61,25 +61,16 @@ use crate::worker::{self, Worker};
 /// Rounds in one poll; then other tasks have their turn.
 const ROUNDS: usize = 8;
 
-/// Starts the task of a connection. `handshake` is held until its CONNECT is through.
-pub(crate) fn start(
-    core: &Arc<Core>,
-    socket: impl Transport,
-    peer: SocketAddr,
-    handshake: Option<OwnedSemaphorePermit>,
-) {
-    core.metrics.sockets.add(1);
-    core.connections.spawn("connection", run(Arc::clone(core), socket, peer, handshake));
+/// Starts the task of a connection.
+pub(crate) fn start(core: &Arc<Core>, socket: impl Transport, peer: Peer, entry: Entry) {
+    core.connections.spawn("connection", run(Arc::clone(core), socket, peer, entry));
 }
 
-async fn run(
-    core: Arc<Core>,
-    mut socket: impl Transport,
-    peer: SocketAddr,
-    mut handshake: Option<OwnedSemaphorePermit>,
-) {
-    if let Some(accepted) = Box::pin(handshake::shake_hands(&core, &mut socket, peer, &mut handshake)).await {
-        drop(handshake);
+async fn run(core: Arc<Core>, mut socket: impl Transport, peer: Peer, entry: Entry) {
+    let Entry { mut permit, deadline, place: _place } = entry;
+    let shaken = Box::pin(handshake::shake_hands(&core, &mut socket, &peer, deadline, &mut permit)).await;
+    if let Some(accepted) = shaken {
+        drop(permit);
         let mut connection = Connection::new(Arc::clone(&core), socket, accepted, peer);
         let end = poll_fn(|cx| connection.poll(cx)).await;
         let last_words = connection.last_words(&end);
@@ -89,7 +80,6 @@ async fn run(
             farewell::say(&mut socket, &packet).await;
         }
     }
-    core.metrics.sockets.sub(1);
 }
 
 /// A connection whose CONNECT was accepted.
@@ -101,7 +91,7 @@ struct Connection<T> {
     seat: Option<Seat>,
     epoch: u64,
     version: ProtocolVersion,
-    peer: SocketAddr,
+    peer: Peer,
     principal: Arc<dyn Principal>,
     manner: Manner,
     reauthentication: Reauthentication,
@@ -134,7 +124,7 @@ enum Round {
 }
 
 impl<T: Transport> Connection<T> {
-    fn new(core: Arc<Core>, socket: T, accepted: Accepted, peer: SocketAddr) -> Self {
+    fn new(core: Arc<Core>, socket: T, accepted: Accepted, peer: Peer) -> Self {
         let Accepted { seat, epoch, version, principal, keep_alive, input, manner } = accepted;
         let client = Arc::clone(&seat.client);
         let timers = Timers::new(keep_alive, core.limits().write_stall, clock::now());

@@ -7,12 +7,13 @@
 pub mod memory;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+
+use crate::peer::Peer;
 
 /// A future that an embedder returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,8 +32,8 @@ pub struct Login<'a> {
     pub user: Option<&'a str>,
     /// The password, if one was sent.
     pub password: Option<&'a [u8]>,
-    /// The peer's address.
-    pub peer: SocketAddr,
+    /// Where the client is, the listener that he came in by, and who his certificate says he is.
+    pub peer: &'a Peer,
 }
 
 /// Why a login is refused.

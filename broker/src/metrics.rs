@@ -97,6 +97,12 @@ pub enum Refused {
     BadCredentials,
     /// The user may not connect.
     NotAuthorized,
+    /// A wrong or missing PROXY header.
+    Proxy,
+    /// TLS did not come about.
+    Tls,
+    /// WebSocket did not come about.
+    WebSocket,
     /// Nobody could be checked, or the previous connection of this client did not end in time.
     Unavailable,
     /// The will is beyond what the broker offers.
@@ -214,6 +220,9 @@ metrics! {
     refused_not_offered: Counter "refused_total" ("reason" = "not_offered") "Connections turned away.";
     refused_redirected: Counter "refused_total" ("reason" = "redirected") "Connections turned away.";
     refused_memory: Counter "refused_total" ("reason" = "memory") "Connections turned away.";
+    refused_proxy: Counter "refused_total" ("reason" = "proxy_header") "Connections turned away.";
+    refused_tls: Counter "refused_total" ("reason" = "tls") "Connections turned away.";
+    refused_websocket: Counter "refused_total" ("reason" = "websocket") "Connections turned away.";
     protocol_errors: Counter "protocol_errors_total" "Connections closed since the client broke the protocol.";
     keep_alive_timeouts: Counter "keep_alive_timeouts_total" "Connections closed since the client was silent for 1.5 keep alives.";
     write_stalls: Counter "write_stalls_total" "Connections closed since the client read nothing while data waited.";
@@ -337,6 +346,9 @@ impl Metrics {
             Refused::NotOffered => &self.refused_not_offered,
             Refused::Redirected => &self.refused_redirected,
             Refused::Memory => &self.refused_memory,
+            Refused::Proxy => &self.refused_proxy,
+            Refused::Tls => &self.refused_tls,
+            Refused::WebSocket => &self.refused_websocket,
         };
         number.add(1);
     }

@@ -4,6 +4,9 @@
 use distkv::config::Config;
 use distkv_broker::codec::{ProtocolVersion, check_stream};
 use distkv_broker::session::{self, SessionLimits, check_operations};
+use distkv_broker::transport::certificate::Certificate;
+use distkv_broker::transport::proxy::{self as proxy_protocol, Parsed};
+use distkv_broker::transport::websocket::{check_frames, check_request};
 use distkv_store::journal::read_bytes;
 use distkv_store::meta::{Meta, Users};
 use distkv_store::path::{Path, Pattern};
@@ -86,6 +89,44 @@ fn records(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
         data = rest;
         Some(record)
     })
+}
+
+/// A PROXY header. The first byte picks the versions.
+pub fn proxy(data: &[u8]) {
+    let Some((first, bytes)) = data.split_first() else { return };
+    let parse = |bytes| proxy_protocol::parse(bytes, first & 1 == 0, first & 2 == 0);
+    match parse(bytes) {
+        Ok(Parsed::Header(header)) => {
+            // It ends where it says: with less there is none yet, and what follows makes no difference.
+            assert!(header.len <= bytes.len());
+            assert_eq!(parse(&bytes[..header.len]), Ok(Parsed::Header(header)));
+            for end in 0..header.len {
+                match parse(&bytes[..end]) {
+                    Ok(Parsed::NeedMore(more)) => assert!(more > 0 && end + more <= header.len),
+                    other => panic!("{other:?} at {end}"),
+                }
+            }
+        }
+        Ok(Parsed::NeedMore(more)) => assert!(more > 0),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Frames of a WebSocket client, and the request before them. The first two bytes pick where they are cut, and the limit.
+pub fn websocket(data: &[u8]) {
+    check_request(data);
+    let Some((&[cuts, limit], bytes)) = data.split_first_chunk() else { return };
+    check_frames(bytes, cuts, u64::from(limit) * 16);
+}
+
+/// A client's certificate.
+pub fn certificate(data: &[u8]) {
+    let Some(certificate) = Certificate::parse(data) else { return };
+    let _validity = certificate.validity();
+    let subject = certificate.subject();
+    let printed = subject.to_string();
+    assert!(!printed.contains(char::is_control), "{printed:?}");
+    let _name = subject.common_name();
 }
 
 /// The text of a configuration file.

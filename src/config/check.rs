@@ -1,8 +1,11 @@
 //! Rules over several keys, and values that can't work whatever else is set.
 
+mod listener;
+
 use distkv_store::path::{Element, Path, PathError};
 use distkv_store::ticks::{BadNodeName, NodeName};
 
+pub use self::listener::ListenerRule;
 use super::{Config, Durability, Listen, Period};
 
 /// A rule that a configuration breaks.
@@ -24,8 +27,11 @@ pub enum Rule {
     #[error("`mqtt.root`: each of its elements must be a string, as the levels of a topic are")]
     RootElement,
     /// Nothing to do.
-    #[error("`mqtt.listen` is `none`: there is no way in to serve")]
+    #[error("`mqtt.listen` is `none` and there is no `[[listener]]`: there is no way in to serve")]
     NoFace,
+    /// A listener that can't be.
+    #[error("listener {0}: {1}")]
+    Listener(String, ListenerRule),
     /// A face that does not exist yet.
     #[error("`{0}`: this version has no {1}; leave the key out, or set it to its default")]
     NotBuilt(&'static str, &'static str),
@@ -43,7 +49,7 @@ pub enum Rule {
 impl Config {
     /// Checks what the types alone can't say.
     pub fn check(&self) -> Result<(), Rule> {
-        if self.mqtt.listen.is_none() {
+        if self.mqtt.listen.is_none() && self.listener.is_empty() {
             return Err(Rule::NoFace);
         }
         if let Some(listen) = self.mqtt.listen.reachable()
@@ -61,6 +67,7 @@ impl Config {
             return Err(Rule::Redirect(offer.redirect.clone()));
         }
         self.check_unbuilt()?;
+        self.check_listeners()?;
         if !self.node.is_empty() {
             NodeName::new(&self.node).map_err(Rule::Node)?;
         }

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::Config;
 use super::error::{ConfigError, Origin};
+use super::{Config, ListenSet, Listener, Proxy, Tls};
 
 /// The variables that set keys begin with this; then the key in capitals, with `__` for the dot.
 const ENV_PREFIX: &str = "DISTKV_";
@@ -51,21 +51,44 @@ impl Override {
 
 /// The file (if there is one), then `overrides` in their order.
 pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Config, ConfigError> {
+    let mut listen_is_given = overrides.iter().any(|change| change.key == LISTEN);
     let mut config = match file {
         None => Config::default(),
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
-            from_toml(&text).map_err(|error| error.in_file(path))?
+            listen_is_given |= gives_listen(&text);
+            parse(&text).map_err(|error| error.in_file(path))?
         }
     };
     for change in overrides {
         config = apply(&config, change)?;
     }
-    Ok(config)
+    Ok(settle_listen(config, listen_is_given))
 }
 
 pub(super) fn from_toml(text: &str) -> Result<Config, ConfigError> {
+    Ok(settle_listen(parse(text)?, gives_listen(text)))
+}
+
+/// The key whose default depends on whether there are listeners.
+const LISTEN: &str = "mqtt.listen";
+
+/// Who lists his listeners wants these, and no other one that he does not know of.
+fn settle_listen(mut config: Config, listen_is_given: bool) -> Config {
+    if !config.listener.is_empty() && !listen_is_given {
+        config.mqtt.listen = ListenSet::default();
+    }
+    config
+}
+
+/// Does a file say where plain MQTT listens?
+fn gives_listen(text: &str) -> bool {
+    let Ok(table) = toml::from_str::<Table>(text) else { return false };
+    table.get("mqtt").and_then(|mqtt| mqtt.get("listen")).is_some()
+}
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
     let line =
         |error: &toml::de::Error| Origin::Line(line_of(text, error.span().map_or(0, |span| span.start)));
     let one_line = |error: &toml::de::Error| error.message().trim().replace('\n', "; ");
@@ -135,7 +158,7 @@ fn key_of(path: &serde_path_to_error::Path) -> String {
 }
 
 fn wrong_key_or_value(origin: Origin, key: String, problem: String) -> ConfigError {
-    if key.is_empty() || known_keys().contains(&key) || is_section(&key) {
+    if key.is_empty() || known_keys().contains(&key) || listener_keys().contains(&key) || is_section(&key) {
         let key = if key.is_empty() { "(top level)".to_owned() } else { key };
         ConfigError::BadValue { origin, key, problem }
     } else {
@@ -145,16 +168,29 @@ fn wrong_key_or_value(origin: Origin, key: String, problem: String) -> ConfigErr
 
 fn is_section(key: &str) -> bool {
     Config::default().to_table().get(key).is_some_and(Value::is_table)
+        || [LISTENER, "listener.tls", "listener.proxy", "listener.websocket"].contains(&key)
 }
+
+/// The list of tables.
+const LISTENER: &str = "listener";
 
 fn unknown_key(origin: Origin, key: String) -> ConfigError {
     let nearest = nearest(&key);
     ConfigError::UnknownKey { origin, key, nearest }
 }
 
-/// Every key with its section, sorted.
+/// Every key with its section, sorted, but those of listeners.
 pub(super) fn known_keys() -> Vec<String> {
-    flat(&Config::default().to_table()).into_iter().map(|(key, _)| key).collect()
+    let all = flat(&Config::default().to_table()).into_iter().map(|(key, _)| key);
+    all.filter(|key| key != LISTENER).collect()
+}
+
+/// Every key of a listener, as `listener.KEY` and `listener.SECTION.KEY`, sorted.
+pub(super) fn listener_keys() -> Vec<String> {
+    let whole = Listener { tls: Some(Tls::default()), proxy: Some(Proxy::default()), ..Listener::default() };
+    // As for the whole configuration: no key holds a value that TOML has no form for.
+    let keys = flat(&Table::try_from(whole).unwrap_or_default());
+    keys.into_iter().map(|(key, _)| format!("{LISTENER}.{key}")).collect()
 }
 
 /// The table's keys with their sections, and their values.
@@ -184,9 +220,12 @@ fn nearest(key: &str) -> Option<String> {
         let same_name = last(key) == last(candidate);
         if same_name { 0.95 } else { 1.0 - whole }
     };
-    known_keys()
+    // Of equally likely ones the last is taken, so keys of listeners come first.
+    listener_keys()
         .into_iter()
+        .chain(known_keys())
         .chain(sections)
+        .chain([LISTENER.to_owned()])
         .map(|candidate| (likeness(&candidate), candidate))
         .filter(|(score, _)| *score >= 0.5)
         .max_by(|a, b| a.0.total_cmp(&b.0))

@@ -1,16 +1,34 @@
 //! Tests of the configuration as a whole; units and addresses have their own beside them.
 
-use super::load::{flat, known_keys};
+use super::load::{flat, known_keys, listener_keys};
 use super::*;
 
 /// The sample file that users read.
 const SAMPLE: &str = include_str!("../../configs/distkv.toml");
 
-/// The sample with its defaults (`#key = value`, no space after the hash) uncommented.
+/// Where the part about listeners begins, which as a whole is no default.
+const LISTENERS: &str = "#[[listener]]";
+
+/// The text with its defaults (`#key = value`, no space after the hash) and sections uncommented.
+fn uncommented(text: &str) -> String {
+    let is_default = |line: &str| {
+        line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase() || c == '[')
+    };
+    text.lines().map(|line| if is_default(line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
+}
+
+/// The sample with its defaults, up to the listeners.
 fn sample_with_defaults() -> String {
-    let is_default =
-        |line: &str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
-    SAMPLE.lines().map(|line| if is_default(line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
+    uncommented(SAMPLE.split(LISTENERS).next().unwrap())
+}
+
+/// The sample's listener, with all sections.
+fn sample_listener() -> toml::Table {
+    let (_, listener) = SAMPLE.split_once(LISTENERS).unwrap();
+    let mut table: toml::Table = toml::from_str(&uncommented(&format!("{LISTENERS}{listener}"))).unwrap();
+    let Some(toml::Value::Array(listeners)) = table.remove("listener") else { panic!("no listener") };
+    assert!(table.is_empty() && listeners.len() == 1);
+    listeners[0].as_table().unwrap().clone()
 }
 
 fn error(text: &str) -> String {
@@ -33,6 +51,107 @@ fn the_sample_file_has_every_key() {
     let keys: Vec<String> = flat(&sample).into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, known_keys());
     assert!(keys.len() > 10);
+}
+
+#[test]
+fn the_sample_files_listener_has_every_key_with_its_default() {
+    let sample = sample_listener();
+    let keys: Vec<String> = flat(&sample).into_iter().map(|(key, _)| format!("listener.{key}")).collect();
+    assert_eq!(keys, listener_keys());
+    assert!(keys.len() > 25);
+    let all = Listener { tls: Some(Tls::default()), proxy: Some(Proxy::default()), ..Listener::default() };
+    assert_eq!(sample.try_into::<Listener>().unwrap(), all);
+}
+
+#[test]
+fn every_example_of_the_documentation_works() {
+    let text = include_str!("../../docs/listeners.md");
+    let examples: Vec<&str> =
+        text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 6);
+    for example in examples {
+        let config = Config::from_toml(example).unwrap_or_else(|error| panic!("{error} in\n{example}"));
+        assert_eq!(config.check(), Ok(()), "{example}");
+        assert!(!config.listener.is_empty(), "{example}");
+    }
+}
+
+#[test]
+fn with_listeners_plain_mqtt_is_only_where_it_is_told_to_be() {
+    let listener = "[[listener]]\naddress = 1884\nallow_anonymous = true\n";
+    let config = Config::from_toml(listener).unwrap();
+    assert_eq!(config.listener[0].address, Place::Ip(Listen::Loopback(1884)));
+    assert!(config.mqtt.listen.is_none());
+    assert_eq!(config.check(), Ok(()));
+    let config = Config::from_toml(&format!("[mqtt]\nlisten = \"localhost:1883\"\n{listener}")).unwrap();
+    assert_eq!(config.mqtt.listen.to_string(), "localhost:1883");
+    // Also outside of a file.
+    let one = Override::flag("--set", "listener", "[{ address = \"1884\", allow_anonymous = true }]");
+    let config = load(None, std::slice::from_ref(&one)).unwrap();
+    assert!(config.listener.len() == 1 && config.mqtt.listen.is_none());
+    let config = load(None, &[one, Override::flag("--mqtt", "mqtt.listen", "1883")]).unwrap();
+    assert!(config.listener.len() == 1 && !config.mqtt.listen.is_none());
+}
+
+#[test]
+fn a_wrong_key_of_a_listener_is_named_with_the_nearest_one() {
+    let in_listener = |line: &str| error(&format!("[[listener]]\naddress = \"1884\"\n{line}\n"));
+    assert_eq!(
+        in_listener("adress = 1"),
+        "line 3: unknown key `listener.adress`; did you mean `listener.address`?"
+    );
+    assert_eq!(
+        in_listener("tls = { certficate = \"x\" }"),
+        "line 3: unknown key `listener.tls.certficate`; did you mean `listener.tls.certificate`?"
+    );
+    assert_eq!(error("[listner]\n"), "line 1: unknown key `listner`; did you mean `listener`?");
+    let text = in_listener("protocol = \"wss\"");
+    assert!(text.starts_with("line 3: `listener.protocol`:") && text.contains("websocket"), "{text}");
+    let text = in_listener("tls = { versions = [\"1.1\"] }");
+    assert!(text.starts_with("line 3: `listener.tls.versions`:") && text.contains("1.2"), "{text}");
+    let text = in_listener("mode = \"rw\"");
+    assert!(text.starts_with("line 3: `listener.mode`: `rw` is no file mode"), "{text}");
+}
+
+#[test]
+fn a_listener_that_can_not_work_is_refused_by_its_name() {
+    let check = |text: &str| match Config::from_toml(text).unwrap().check() {
+        Err(Rule::Listener(name, rule)) => (name, rule),
+        other => panic!("{other:?} for {text}"),
+    };
+    let open = |keys: &str| {
+        check(&format!("[[listener]]\nname = \"x\"\naddress = \"1\"\nallow_anonymous = true\n{keys}\n"))
+    };
+    assert_eq!(check("[[listener]]"), ("number 1".to_owned(), ListenerRule::NoAddress));
+    let closed = check("[[listener]]\naddress = \"*:8883\"\n");
+    assert_eq!(closed, ("*:8883".to_owned(), ListenerRule::NobodyCanConnect));
+    let two = "[[listener]]\nname = \"x\"\naddress = \"2\"\nallow_anonymous = true";
+    assert_eq!(open(two), ("x".to_owned(), ListenerRule::NameTwice));
+    for (keys, rule) in [
+        ("versions = []", ListenerRule::NoVersion),
+        ("mount_point = \"a/#\"", ListenerRule::MountPoint),
+        ("mode = \"0600\"", ListenerRule::OtherSocket("mode", "Unix sockets")),
+        ("websocket = { path = \"/mqtt\" }", ListenerRule::NotWebSocket),
+        ("protocol = \"websocket\"\nwebsocket = { path = \"mqtt\" }", ListenerRule::WebSocketPath),
+        ("backlog = 0", ListenerRule::Zero("backlog")),
+        ("connection_burst = 1", ListenerRule::BurstWithoutRate),
+        ("tls = {}", ListenerRule::NoFile("certificate", "a certificate")),
+        (
+            "tls = { certificate = \"c\", key = \"k\", user_from = \"cn\" }",
+            ListenerRule::NoClientCertificates("user_from"),
+        ),
+        (
+            "tls = { certificate = \"c\", key = \"k\", client_certificates = \"required\" }",
+            ListenerRule::NoFile("client_ca", "a root for clients' certificates"),
+        ),
+        ("proxy = {}", ListenerRule::NoProxies),
+        ("proxy = { from = [\"10.0.0.0/8\"], versions = [3] }", ListenerRule::ProxyVersions),
+    ] {
+        assert_eq!(open(keys), ("x".to_owned(), rule), "{keys}");
+    }
+    let named = "[[listener]]\naddress = \"*:8883\"\ntls = { certificate = \"c\", key = \"k\", \
+        client_certificates = \"required\", client_ca = \"r\", user_from = \"cn\" }\n";
+    assert_eq!(Config::from_toml(named).unwrap().check(), Ok(()));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The numbers of broker and store, as samples for `/metrics`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use distkv_broker::Listener;
 use distkv_broker::metrics::{Kind as BrokerKind, Metrics};
 use distkv_store::store::Stats;
 
@@ -17,6 +19,74 @@ pub(super) fn of_broker(metrics: &Metrics, tell: &mut dyn FnMut(Sample)) {
         let value = Value::Whole(sample.value);
         tell(Sample { name: sample.name, help: sample.help, kind, label: sample.label, value });
     });
+}
+
+/// The numbers of each listener, under its name.
+pub(super) struct Listeners(Vec<(&'static str, Arc<Listener>)>);
+
+impl Listeners {
+    /// Of these, each once. A label has to live as long as the program, and so does a listener.
+    pub(super) fn new<'a>(all: impl Iterator<Item = &'a Arc<Listener>>) -> Self {
+        let mut listeners: Vec<(&'static str, Arc<Listener>)> = Vec::new();
+        for listener in all {
+            if !listeners.iter().any(|(_, known)| Arc::ptr_eq(known, listener)) {
+                listeners.push((listener.name.clone().leak(), Arc::clone(listener)));
+            }
+        }
+        Self(listeners)
+    }
+
+    /// All of one kind after each other.
+    pub(super) fn tell(&self, tell: &mut dyn FnMut(Sample)) {
+        type Read = fn(&Listener) -> u64;
+        let kinds: [(&str, &str, Kind, Read); 7] = [
+            (
+                "listener_connections",
+                "Open connections of each listener, handshakes included.",
+                Kind::Gauge,
+                |all| all.counters.connections.get(),
+            ),
+            ("listener_accepted_total", "Connections accepted by each listener.", Kind::Counter, |all| {
+                all.counters.accepted.get()
+            }),
+            (
+                "listener_full_total",
+                "Connections closed since the listener's limit was reached.",
+                Kind::Counter,
+                |all| all.counters.full.get(),
+            ),
+            (
+                "listener_delayed_total",
+                "Times that a listener's connection rate was reached.",
+                Kind::Counter,
+                |all| all.counters.delayed.get(),
+            ),
+            (
+                "listener_proxy_failed_total",
+                "Connections without a right PROXY header.",
+                Kind::Counter,
+                |all| all.counters.proxy_failed.get(),
+            ),
+            (
+                "listener_tls_failed_total",
+                "Connections on which TLS did not come about.",
+                Kind::Counter,
+                |all| all.counters.tls_failed.get(),
+            ),
+            (
+                "listener_websocket_failed_total",
+                "Connections on which WebSocket did not come about.",
+                Kind::Counter,
+                |all| all.counters.websocket_failed.get(),
+            ),
+        ];
+        for (name, help, kind, read) in kinds {
+            for (listener, numbers) in &self.0 {
+                let label = Some(("listener", *listener));
+                tell(Sample { name, help, kind, label, value: whole(read(numbers)) });
+            }
+        }
+    }
 }
 
 /// How many entries clients know as retained messages.

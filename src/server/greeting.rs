@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::ways::Shown;
 use crate::config::{Durability, LogFormat, Period};
 
 /// What is told.
@@ -13,7 +14,7 @@ pub(super) struct Greeting<'a> {
     /// The node's name.
     pub(super) node: &'a str,
     /// Where MQTT clients connect.
-    pub(super) mqtt: &'a [SocketAddr],
+    pub(super) mqtt: &'a [Shown],
     /// Where health and metrics are.
     pub(super) http: &'a [SocketAddr],
     /// Where the data is.
@@ -37,7 +38,7 @@ impl Greeting<'_> {
             LogFormat::Json => tracing::info!(
                 version = env!("CARGO_PKG_VERSION"),
                 node = self.node,
-                mqtt = %Addresses(self.mqtt),
+                mqtt = %Ways(self.mqtt),
                 http = %Addresses(self.http),
                 data_dir = %self.data_dir.display(),
                 entries = self.entries,
@@ -49,7 +50,7 @@ impl Greeting<'_> {
 
     /// In one line, for the service manager.
     pub(super) fn status(&self) -> String {
-        format!("serving MQTT on {}", Addresses(self.mqtt))
+        format!("serving MQTT on {}", Ways(self.mqtt))
     }
 
     fn promise(&self) -> String {
@@ -65,11 +66,11 @@ impl Greeting<'_> {
         }
     }
 
-    /// The options with which mosquitto's tools reach this server; none if it is where they look by themselves.
-    fn client_options(&self) -> String {
-        let Some(address) = self.mqtt.iter().find(|address| address.is_ipv4()).or(self.mqtt.first()) else {
-            return String::new();
-        };
+    /// The options with which mosquitto's tools reach this server, if it speaks plain MQTT anywhere; none are needed if it is
+    /// where they look by themselves.
+    fn client_options(&self) -> Option<String> {
+        let plain = || self.mqtt.iter().filter(|way| way.speaks.is_empty()).flat_map(|way| &way.addresses);
+        let address = plain().find(|address| address.is_ipv4()).or(plain().next())?;
         let mut options = String::new();
         if !address.ip().is_loopback() && !address.ip().is_unspecified() {
             options += &format!(" -h {}", address.ip());
@@ -77,23 +78,49 @@ impl Greeting<'_> {
         if address.port() != 1883 {
             options += &format!(" -p {}", address.port());
         }
-        options
+        Some(options)
     }
 }
 
 impl fmt::Display for Greeting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = self.client_options();
         writeln!(f, "DistKV {}, node {}", env!("CARGO_PKG_VERSION"), self.node)?;
-        writeln!(f, "  MQTT    {}", Addresses(self.mqtt))?;
+        for (index, way) in self.mqtt.iter().enumerate() {
+            let face = if index == 0 { "MQTT" } else { "" };
+            writeln!(f, "  {face:<8}{way}")?;
+        }
         writeln!(f, "  HTTP    {} (/health/ready, /metrics)", Addresses(self.http))?;
         match self.durability {
             Durability::Memory => writeln!(f, "  data    {}", self.promise())?,
             _ => writeln!(f, "  data    {} ({})", self.data_dir.display(), self.promise())?,
         }
         writeln!(f, "          {} entries, {} sessions", self.entries, self.sessions)?;
+        let Some(options) = self.client_options() else { return Ok(()) };
         writeln!(f, "  try it  mosquitto_sub{options} -v -t 'hello/#'")?;
         writeln!(f, "          mosquitto_pub{options} -r -t hello/world -m hi")
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => f.write_str(path)?,
+            None => Addresses(&self.addresses).fmt(f)?,
+        }
+        if self.speaks.is_empty() { Ok(()) } else { write!(f, " ({})", self.speaks) }
+    }
+}
+
+/// All ways in, with commas.
+struct Ways<'a>(&'a [Shown]);
+
+impl fmt::Display for Ways<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, way) in self.0.iter().enumerate() {
+            f.write_str(if i == 0 { "" } else { ", " })?;
+            way.fmt(f)?;
+        }
+        Ok(())
     }
 }
 
@@ -114,7 +141,12 @@ impl fmt::Display for Addresses<'_> {
 mod tests {
     use super::*;
 
-    fn greeting<'a>(mqtt: &'a [SocketAddr], durability: Durability) -> Greeting<'a> {
+    fn plain(addresses: &[&str]) -> [Shown; 1] {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        [Shown { addresses, ..Shown::default() }]
+    }
+
+    fn greeting<'a>(mqtt: &'a [Shown], durability: Durability) -> Greeting<'a> {
         Greeting {
             node: "lab",
             mqtt,
@@ -129,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_lines_to_try_reach_this_server() {
-        let default = ["127.0.0.1:1883".parse().unwrap(), "[::1]:1883".parse().unwrap()];
+        let default = plain(&["127.0.0.1:1883", "[::1]:1883"]);
         let text = greeting(&default, Durability::Interval).to_string();
         assert!(text.contains("MQTT    127.0.0.1:1883, [::1]:1883\n"), "{text}");
         assert!(text.contains("HTTP    none"), "{text}");
@@ -138,11 +170,23 @@ mod tests {
             text.contains("/data (interval: a crash loses nothing, a power cut at most the last 200ms)"),
             "{text}"
         );
-        let other = ["192.168.1.5:1884".parse().unwrap()];
+        let other = plain(&["192.168.1.5:1884"]);
         let text = greeting(&other, Durability::Always).to_string();
         assert!(text.contains("mosquitto_sub -h 192.168.1.5 -p 1884 -v"), "{text}");
-        let all = ["0.0.0.0:1884".parse().unwrap()];
+        let all = plain(&["0.0.0.0:1884"]);
         assert!(greeting(&all, Durability::Always).to_string().contains("mosquitto_sub -p 1884 -v"));
+    }
+
+    #[test]
+    fn every_way_in_has_its_line() {
+        let mut ways = plain(&["127.0.0.1:8883"]).to_vec();
+        ways[0].speaks = "TLS".to_owned();
+        ways.push(Shown { path: Some("/run/mqtt.sock".to_owned()), ..Shown::default() });
+        let text = greeting(&ways, Durability::Always).to_string();
+        assert!(text.contains("  MQTT    127.0.0.1:8883 (TLS)\n          /run/mqtt.sock\n  HTTP"), "{text}");
+        assert!(!text.contains("mosquitto_sub"), "without plain MQTT these lines would not work: {text}");
+        let status = greeting(&ways, Durability::Always).status();
+        assert_eq!(status, "serving MQTT on 127.0.0.1:8883 (TLS), /run/mqtt.sock");
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use distkv_broker::Broker;
 use distkv_broker::hooks::Hooks as _;
+use distkv_broker::transport::ListeningSocket;
+use distkv_broker::{Broker, ListenerConfig};
 use distkv_store::journal::RecoveryReport;
 use distkv_store::path::Path;
 use distkv_store::store::{Durability, OpenError, Options, Quota, Store};
 use distkv_store::ticks::NodeName;
-use tokio::net::TcpListener;
 
 use super::figures;
 use crate::bridge::Bridge;
@@ -50,12 +50,12 @@ impl Node {
     }
 
     /// Takes up the sessions of before, and serves clients on these sockets.
-    pub(super) fn serve(&self, listeners: Vec<TcpListener>) {
+    pub(super) fn serve(&self, sockets: Vec<(ListeningSocket, ListenerConfig)>) {
         self.broker.start();
         // Not before: a snapshot drops the records of sessions that the broker has not taken up.
         self.bridge.keep_sessions(&self.broker);
-        for listener in listeners {
-            self.broker.listen(listener);
+        for (socket, config) in sockets {
+            self.broker.listen_on(socket, config);
         }
     }
 
@@ -86,10 +86,12 @@ impl Node {
     }
 
     /// Where the numbers come from.
-    pub(super) fn sources(&self) -> Vec<Source> {
+    pub(super) fn sources(&self, sockets: &[(ListeningSocket, ListenerConfig)]) -> Vec<Source> {
+        let listeners = figures::Listeners::new(sockets.iter().map(|(_, config)| &config.listener));
         let (broker, bridge, store) = (Arc::clone(&self.broker), self.bridge.clone(), self.store.clone());
         vec![
             Box::new(move |tell| figures::of_broker(&broker.metrics(), tell)),
+            Box::new(move |tell| listeners.tell(tell)),
             Box::new(move |tell| tell(figures::retained(bridge.retained_count()))),
             Box::new(move |tell| figures::of_store(&store.stats(), tell)),
         ]

@@ -1,6 +1,6 @@
-"""paho-mqtt (1.x and 2.x) against a broker: python paho_scenarios.py PORT VERSION SCENARIO
+"""paho-mqtt (1.x and 2.x) against a broker: python paho_scenarios.py PORT VERSION SCENARIO [TRANSPORT [CA]]
 
-VERSION is 3.1 or 3.1.1. A scenario ends with exit code 0, or with the reason on standard error. The scenarios are
+VERSION is 3.1 or 3.1.1. TRANSPORT is mqtt, mqtts, ws or wss, the last two at the path /mqtt; CA is a file. A scenario ends with exit code 0, or with the reason on standard error. The scenarios are
 those of mqttjs/scenarios.js, and tests/it/clients.rs runs both.
 """
 
@@ -13,6 +13,7 @@ import paho.mqtt.client as mqtt
 
 PORT, VERSION, SCENARIO = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 PROTOCOL = {"3.1": mqtt.MQTTv31, "3.1.1": mqtt.MQTTv311}[VERSION]
+TRANSPORT = sys.argv[4] if len(sys.argv) > 4 else "mqtt"
 SOON = 30
 
 
@@ -23,6 +24,7 @@ class Client:
         self.messages = queue.Queue()
         self.events = queue.Queue()
         options = {"client_id": client_id, "clean_session": clean, "protocol": PROTOCOL}
+        options["transport"] = "websockets" if TRANSPORT.startswith("ws") else "tcp"
         if hasattr(mqtt, "CallbackAPIVersion"):
             self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, **options)
             self.client.on_connect = lambda c, u, flags, reason, p: self.connected(flags.session_present, reason.value)
@@ -34,6 +36,10 @@ class Client:
             self.client.on_disconnect = lambda c, u, code: self.events.put(("disconnect", code))
             self.client.on_subscribe = lambda c, u, mid, codes: self.events.put(("suback", list(codes)))
         self.client.on_message = lambda c, u, message: self.messages.put(message)
+        if TRANSPORT.startswith("ws"):
+            self.client.ws_set_options(path="/mqtt")
+        if TRANSPORT in ("mqtts", "wss"):
+            self.client.tls_set(ca_certs=sys.argv[5])
         self.client.max_inflight_messages_set(20)
         # Quick, and never while a test wants the client to stay away.
         self.client.reconnect_delay_set(1, 1)
@@ -86,7 +92,9 @@ class Client:
         """Ends the connection without DISCONNECT, for good."""
         self.client.on_disconnect = None
         self.client.loop_stop()
-        self.client.socket().shutdown(socket.SHUT_RDWR)
+        transport = self.client.socket()
+        # Over WebSocket paho wraps the socket.
+        getattr(transport, "_socket", transport).shutdown(socket.SHUT_RDWR)
 
 
 # [MQTT-3.8.4-6, 7.0.0-2, 7.1.1-1]

@@ -41,6 +41,21 @@ fn journals() {
 }
 
 #[test]
+fn proxy_headers() {
+    play("proxy", targets::proxy);
+}
+
+#[test]
+fn websockets() {
+    play("websocket", targets::websocket);
+}
+
+#[test]
+fn certificates() {
+    play("certificate", targets::certificate);
+}
+
+#[test]
 fn configurations() {
     play("config", targets::config);
 }

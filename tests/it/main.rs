@@ -14,6 +14,7 @@ mod harness;
 mod hostile;
 mod idle;
 mod kill;
+mod listeners;
 mod metrics;
 mod mqtt_cli;
 mod quick_start;

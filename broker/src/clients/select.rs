@@ -60,7 +60,7 @@ impl Query {
             return true;
         }
         let mut locked = client.lock();
-        let address = locked.presence().map(|presence| presence.peer.ip().to_canonical());
+        let address = locked.presence().and_then(|presence| presence.peer.ip());
         let session = locked.session();
         self.user.as_deref().is_none_or(|user| session.user().is_some_and(|known| **known == *user))
             && self.address.is_none_or(|wanted| address == Some(wanted.to_canonical()))

@@ -58,7 +58,7 @@ impl<T: Transport> Connection<T> {
                     client_id: &self.client.id,
                     user: self.principal.user(),
                     password: None,
-                    peer: self.peer,
+                    peer: &self.peer,
                 };
                 let Some(exchange) = self.core.hooks.exchange(&method, &login) else {
                     return Err(End::Unauthorized(ReasonCode::BadAuthenticationMethod));

@@ -1,7 +1,6 @@
 //! What a CONNECT has to pass between its login and its seat: the memory budget, and the patience with clients that connect
 //! again and again. It also sees when two devices with one id throw each other out.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -10,6 +9,7 @@ use crate::broker::Core;
 use crate::clock;
 use crate::flapping::{Rule, Verdict};
 use crate::limits::Limits;
+use crate::peer::{Address, Peer};
 use crate::pressure::Shed;
 
 /// Is there memory for another connection?
@@ -21,7 +21,7 @@ pub(super) fn has_memory(core: &Core) -> bool {
 pub(super) async fn hold_back(
     core: &Core,
     client: &Arc<str>,
-    peer: SocketAddr,
+    peer: &Peer,
     limits: &Limits,
     place: &mut Option<OwnedSemaphorePermit>,
 ) {
@@ -50,7 +50,7 @@ pub(super) async fn hold_back(
 }
 
 /// The client is about to take its seat. Whoever sits there is noted: is it a loop?
-pub(super) fn note_takeover(core: &Core, id: &Arc<str>, peer: SocketAddr) {
+pub(super) fn note_takeover(core: &Core, id: &Arc<str>, peer: &Peer) {
     let Some(previous) = core.registry.get(id).and_then(|client| client.seated_peer()) else { return };
     let is_loop = {
         let mut flapping = core.flapping.lock();
@@ -61,14 +61,14 @@ pub(super) fn note_takeover(core: &Core, id: &Arc<str>, peer: SocketAddr) {
     if is_loop {
         core.metrics.takeover_loops.add(1);
         let client = &**id;
-        let why = explain_loop(previous, peer);
+        let why = explain_loop(&previous, &peer.address);
         tracing::warn!(client, %previous, new = %peer, "connections of one client throw each other out: {why}");
     }
 }
 
 /// What a takeover loop looks like from its addresses.
-fn explain_loop(previous: SocketAddr, new: SocketAddr) -> &'static str {
-    if previous.ip().to_canonical() == new.ip().to_canonical() {
+fn explain_loop(previous: &Address, new: &Address) -> &'static str {
+    if previous.ip() == new.ip() {
         "two programs of one machine, or two devices behind one router, use one client id; or one does not close its connections"
     } else {
         "two devices use one client id: give each its own"
@@ -81,8 +81,9 @@ mod tests {
 
     #[test]
     fn the_words_about_a_loop_depend_on_its_addresses() {
-        let one: SocketAddr = "192.0.2.1:1000".parse().unwrap();
-        assert!(explain_loop(one, "[::ffff:192.0.2.1]:2000".parse().unwrap()).contains("one machine"));
-        assert!(explain_loop(one, "192.0.2.2:1000".parse().unwrap()).contains("two devices use"));
+        let at = |text: &str| Address::from(text.parse::<std::net::SocketAddr>().unwrap());
+        let one = &at("192.0.2.1:1000");
+        assert!(explain_loop(one, &at("[::ffff:192.0.2.1]:2000")).contains("one machine"));
+        assert!(explain_loop(one, &at("192.0.2.2:1000")).contains("two devices use"));
     }
 }

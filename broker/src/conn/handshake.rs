@@ -5,12 +5,12 @@ mod proof;
 mod refusal;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use self::hello::Hello;
 use self::refusal::{Refusal, login_refused, malformed, no_memory, no_room, no_seat};
@@ -24,6 +24,7 @@ use crate::codec::{self, DecodeError, Decoded, ProtocolVersion, ReasonCode};
 use crate::hooks::{Login, LoginRefused, Principal};
 use crate::limits::Limits;
 use crate::metrics::Refused;
+use crate::peer::{Listener, Peer};
 use crate::registry::Seat;
 use crate::transport::Transport;
 use crate::wills;
@@ -62,14 +63,15 @@ pub(super) struct Manner {
 pub(super) async fn shake_hands<T: Transport>(
     core: &Arc<Core>,
     socket: &mut T,
-    peer: SocketAddr,
-    place: &mut Option<OwnedSemaphorePermit>,
+    peer: &Peer,
+    deadline: Instant,
+    permit: &mut Option<OwnedSemaphorePermit>,
 ) -> Option<Accepted> {
     let mut stop = core.connections.stop_signal();
     let result = tokio::select! {
         biased;
         () = stop.stopped() => return None,
-        result = negotiate(core, socket, peer, place) => result,
+        result = negotiate(core, socket, peer, deadline, permit) => result,
     };
     let refusal = match result {
         Ok(accepted) => return Some(accepted),
@@ -86,20 +88,26 @@ pub(super) async fn shake_hands<T: Transport>(
 async fn negotiate<T: Transport>(
     core: &Arc<Core>,
     socket: &mut T,
-    peer: SocketAddr,
-    place: &mut Option<OwnedSemaphorePermit>,
+    peer: &Peer,
+    deadline: Instant,
+    permit: &mut Option<OwnedSemaphorePermit>,
 ) -> Result<Accepted, Refusal> {
     let limits = Arc::clone(&core.limits());
-    let mount: Option<Arc<str>> = None;
+    let listener = &*peer.listener;
     let mut input = Input::new(Arc::clone(&core.unfinished));
-    let hello = first_packet(core, &mut input, socket, &limits, mount.as_deref());
-    let hello = match tokio::time::timeout(limits.connect_timeout, hello).await {
+    let hello = first_packet(core, &mut input, socket, &limits, peer);
+    let mut hello = match tokio::time::timeout_at(deadline, hello).await {
         Ok(hello) => hello?,
         Err(_) => {
             let what = junk::recognise(input.kept());
             return Err(Refusal::new(Refused::ConnectTimeout, None, format!("no CONNECT in time: {what}")));
         }
     };
+    // Who has shown a certificate is who that says, whatever he calls himself.
+    if let Some(identity) = &peer.identity {
+        hello.user = Some(Arc::clone(identity));
+    }
+    accepts(listener, &hello)?;
     redirect(&hello, &limits)?;
     hello.check_will(&limits)?;
     if !gate::has_memory(core) {
@@ -109,13 +117,13 @@ async fn negotiate<T: Transport>(
         tokio::time::timeout(limits.connect_timeout, log_in(core, &mut input, socket, &hello, peer));
     let (principal, proof) =
         checked.await.unwrap_or_else(|_| Err(login_refused(LoginRefused::Unavailable, &hello)))?;
-    gate::hold_back(core, &hello.client_id, peer, &limits, place).await;
+    gate::hold_back(core, &hello.client_id, peer, &limits, permit).await;
     gate::note_takeover(core, &hello.client_id, peer);
     let seat = core
         .registry
         .sit(&hello.client_id, TAKEOVER, core, || core.make_client(&hello.client_id, &principal));
     let seat = seat.await.map_err(|why| no_seat(why, &hello))?;
-    let keep_alive = hello::silence(hello.keep_alive(&limits).0);
+    let keep_alive = hello::silence(hello.keep_alive(&limits, listener).0);
     let (clean, version) = (hello.clean, hello.version);
     let user = principal.user().or(hello.user.as_deref()).unwrap_or("-").to_owned();
     let manner = Manner {
@@ -123,7 +131,7 @@ async fn negotiate<T: Transport>(
         maximum_packet: hello.maximum_packet,
         bridge: hello.bridge,
         method: hello.authentication.as_ref().map(|used| Arc::clone(&used.method)),
-        mount,
+        mount: listener.mount_point.clone(),
     };
     let proof = proof.as_deref();
     let begun = Begin { core, seat: &seat, peer, limits: &limits, proof, manner: &manner };
@@ -131,6 +139,20 @@ async fn negotiate<T: Transport>(
     let client = &*seat.client.id;
     tracing::info!(client, %peer, user, %version, clean, session_present = present, "connected");
     Ok(Accepted { seat, epoch, version, principal, keep_alive, input, manner })
+}
+
+/// Does the listener accept clients of this version?
+fn accepts(listener: &Listener, hello: &Hello) -> Result<(), Refusal> {
+    let accepted = match hello.version {
+        ProtocolVersion::V3_1 => listener.versions.v3_1,
+        ProtocolVersion::V3_1_1 => listener.versions.v3_1_1,
+        ProtocolVersion::V5 => listener.versions.v5,
+    };
+    if accepted {
+        return Ok(());
+    }
+    let words = format!("{} is not accepted by listener {}", hello.version, listener.name);
+    Err(Refusal::new(Refused::ProtocolLevel, Some(ReasonCode::UnsupportedProtocolVersion), words).to(hello))
 }
 
 /// Who comes in is not served here, but is told where.
@@ -149,7 +171,7 @@ async fn log_in<T: Transport>(
     input: &mut Input,
     socket: &mut T,
     hello: &Hello,
-    peer: SocketAddr,
+    peer: &Peer,
 ) -> Result<(Arc<dyn Principal>, Option<Vec<u8>>), Refusal> {
     let login = Login {
         client_id: &hello.client_id,
@@ -168,7 +190,7 @@ async fn log_in<T: Transport>(
 struct Begin<'a> {
     core: &'a Core,
     seat: &'a Seat,
-    peer: SocketAddr,
+    peer: &'a Peer,
     limits: &'a Limits,
     proof: Option<&'a [u8]>,
     manner: &'a Manner,
@@ -187,8 +209,13 @@ impl Begin<'_> {
         let waited = core.wills.cancel(&client.id);
         let connect = hello.for_session(self.limits, || core.records.number());
         let now = clock::unix_time().as_secs();
-        let keep_alive = hello.keep_alive(self.limits).0;
-        let presence = Presence { peer: self.peer, since: now, keep_alive };
+        let keep_alive = hello.keep_alive(self.limits, &self.peer.listener).0;
+        let presence = Presence {
+            peer: self.peer.address.clone(),
+            listener: Arc::clone(&self.peer.listener),
+            since: now,
+            keep_alive,
+        };
         let mut recorder = core.records.recorder();
         let mut locked = client.lock();
         locked.session().set_limits(self.limits.of_session());
@@ -197,7 +224,7 @@ impl Begin<'_> {
         let before = locked.principal();
         locked.log_in(Arc::clone(principal));
         locked.set_presence(presence);
-        let connack = hello.connack(connected.session_present, self.limits, self.proof);
+        let connack = hello.connack(connected.session_present, self.limits, &self.peer.listener, self.proof);
         client.outbox.open(self.limits, hello.taste(self.limits, self.manner.mount.as_deref()), &connack);
         worker::with(|Worker { routing, .. }| {
             client.outbox.lock().mark(recorder.mark());
@@ -232,9 +259,10 @@ async fn first_packet<T: Transport>(
     input: &mut Input,
     socket: &mut T,
     limits: &Limits,
-    mount: Option<&str>,
+    peer: &Peer,
 ) -> Result<Hello, Refusal> {
-    let limit = limits.packet_bytes;
+    let limit = peer.listener.packet_bytes(limits);
+    let mount = peer.listener.mount_point.as_deref();
     let mut decode = |bytes: &[u8]| match codec::decode_connect(bytes, limit) {
         Ok(Decoded::Packet { packet, len }) => {
             Ok(Decoded::Packet { packet: Hello::new(&packet, mount), len })

@@ -69,7 +69,7 @@ impl<T: Transport> Connection<T> {
         routing: &mut Routing,
     ) -> Result<Batch, End> {
         let mut batch = Batch::default();
-        let max = self.core.hot.packet_bytes();
+        let max = self.core.hot.packet_bytes().min(self.peer.listener.max_packet_bytes.unwrap_or(usize::MAX));
         let mut packets = 0;
         loop {
             let rest = &bytes[batch.decoded..];

@@ -1,7 +1,6 @@
 //! One client: its session behind a mutex, its outbox, who it is logged in as. Messages of QoS 1 and 2 reach it here.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -16,6 +15,7 @@ use crate::hooks::Principal;
 use crate::message::{Message, Terms};
 use crate::metrics::{Dropped, Number};
 use crate::outbox::{Close, Outbox};
+use crate::peer::Address;
 use crate::pressure::Shed;
 use crate::records::Recorder;
 use crate::router::{self, Frames, Outgoing, Routing};
@@ -121,11 +121,11 @@ impl Client {
     }
 
     /// The address of its connection, if it has one.
-    pub(crate) fn seated_peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn seated_peer(&self) -> Option<Address> {
         let seated = self.chair.is_taken();
         let state = self.state.lock();
         let connected = seated && state.session.is_connected();
-        state.presence.as_ref().filter(|_| connected).map(|presence| presence.peer)
+        state.presence.as_ref().filter(|_| connected).map(|presence| presence.peer.clone())
     }
 
     /// Is the user allowed to get messages on `topic`?

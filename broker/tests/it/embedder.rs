@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use distkv_broker::Broker;
 use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{
     BoxFuture, Condition, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Provenance, Replay,
     RetainRefused, RetainedMessage, Rights, SessionLog,
 };
+use distkv_broker::{Broker, Listener, ListenerConfig, Peer};
 use parking_lot::Mutex;
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt as _, duplex};
 
 use crate::client::{self, Client, Connect, Got};
 use crate::server::{STREAM_BYTES, Server, limits, peer};
@@ -195,4 +195,63 @@ async fn nothing_that_could_be_acknowledged_leaves_before_it_is_kept_and_order_s
     publisher.expect(Got::Puback(5)).await;
     publisher.expect(Got::Pingresp).await;
     subscriber.expect_message("t", b"1", 1, false).await;
+}
+
+/// Notes who logs in: by which listener, from where, as whom.
+struct Doorkeeper(MemoryHooks, Arc<Mutex<Vec<String>>>);
+
+impl Hooks for Doorkeeper {
+    fn authenticate<'a>(
+        &'a self,
+        login: Login<'a>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Principal>, LoginRefused>> {
+        let Peer { address, listener, identity, .. } = login.peer;
+        let (name, user) = (&listener.name, login.user.unwrap_or("-"));
+        self.1.lock().push(format!("{name} {address} {} {user}", identity.as_deref().unwrap_or("-")));
+        self.0.authenticate(login)
+    }
+
+    fn restored(&self, client_id: &str, user: Option<&str>) -> Arc<dyn Principal> {
+        self.0.restored(client_id, user)
+    }
+
+    fn retained_count(&self) -> u64 {
+        self.0.retained_count()
+    }
+}
+
+#[tokio::test]
+async fn a_login_tells_by_which_listener_and_as_whom_a_client_comes() {
+    let logins = Arc::<Mutex<Vec<String>>>::default();
+    let broker = Server::with_hooks(limits(), Doorkeeper(MemoryHooks::new(), Arc::clone(&logins)));
+    let mut client = open(&broker);
+    client.connect(&Connect::new("a")).await;
+    let listener = Arc::new(Listener { name: "devices".to_owned(), ..Listener::default() });
+    let identity = Some("kitchen".into());
+    let known = Peer { identity, ..Peer::plain(peer().into(), Arc::clone(&listener)) };
+    let (ours, theirs) = duplex(STREAM_BYTES);
+    broker.serve_peer(theirs, known);
+    let mut client = Client::new(ours);
+    client.connect(&Connect::new("b")).await;
+    let wanted = ["mqtt 127.0.0.1:4711 - -", "devices 127.0.0.1:4711 kitchen kitchen"];
+    assert_eq!(*logins.lock(), wanted);
+    assert_eq!(listener.counters.connections.get(), 1);
+}
+
+#[tokio::test]
+async fn sockets_of_one_listener_share_its_limit() {
+    let server = Server::start();
+    let listener = Arc::new(Listener { max_connections: Some(1), ..Listener::default() });
+    let mut addresses = Vec::new();
+    for _ in 0..2 {
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        addresses.push(socket.local_addr().unwrap());
+        let config = ListenerConfig { listener: Arc::clone(&listener), ..ListenerConfig::default() };
+        server.broker.listen_on(socket, config);
+    }
+    let _first = tokio::net::TcpStream::connect(addresses[0]).await.unwrap();
+    server.until("the first is there", |_| listener.counters.connections.get() == 1).await;
+    let mut second = tokio::net::TcpStream::connect(addresses[1]).await.unwrap();
+    assert_eq!(second.read(&mut [0]).await.unwrap_or(0), 0, "it is closed");
+    assert_eq!((listener.counters.full.get(), server.metrics().refused_connections.get()), (1, 1));
 }

@@ -16,7 +16,7 @@ pub(super) fn client(info: &ClientInfo) -> Value {
     json!({
         "id": &*info.id,
         "user": info.user.as_deref(),
-        "address": info.address.map(|address| address.to_string()),
+        "address": info.address.as_ref().map(ToString::to_string),
         "protocol": protocol,
         "connected": info.connected,
         since: info.since,

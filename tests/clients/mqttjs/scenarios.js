@@ -1,13 +1,14 @@
-// MQTT.js against a broker: node scenarios.js PORT VERSION SCENARIO
+// MQTT.js against a broker: node scenarios.js PORT VERSION SCENARIO [TRANSPORT [CA]]
 //
-// VERSION is 3.1 or 3.1.1. A scenario ends with exit code 0, or with the reason on standard error. The scenarios are
+// VERSION is 3.1 or 3.1.1. TRANSPORT is mqtt, mqtts, ws or wss, the last two at the path /mqtt; CA is a file. A scenario ends with exit code 0, or with the reason on standard error. The scenarios are
 // those of ../paho_scenarios.py, and tests/it/clients.rs runs both.
 
 const assert = require('node:assert/strict')
+const fs = require('node:fs')
 const { setTimeout: pause } = require('node:timers/promises')
 const mqtt = require('mqtt')
 
-const [port, version, scenario] = process.argv.slice(2)
+const [port, version, scenario, transport = 'mqtt', ca] = process.argv.slice(2)
 const protocol =
   version === '3.1' ? { protocolId: 'MQIsdp', protocolVersion: 3 } : { protocolId: 'MQTT', protocolVersion: 4 }
 const SOON = 30000
@@ -44,6 +45,7 @@ class Client {
   static async connect(clientId, options = {}) {
     const self = new Client()
     self.client = mqtt.connect({
+      protocol: transport, path: '/mqtt', ca: ca && fs.readFileSync(ca),
       host: '127.0.0.1', port, clientId, clean: true, reconnectPeriod: 0, resubscribe: false, ...protocol, ...options
     })
     self.client.on('message', (topic, payload, packet) =>

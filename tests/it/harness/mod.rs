@@ -1,6 +1,7 @@
 //! What the tests of the whole are made with: a server process, a client that speaks raw packets, runners for the
 //! clients of others, and waiting for conditions.
 
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod packet;

@@ -111,6 +111,17 @@ impl Server {
         self.stopped.data()
     }
 
+    /// A place beside the data directory, for files of the test.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.stopped.beside(name)
+    }
+
+    /// Waits until `text` is in the log.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("{text:?} in the log"), SOON, || self.log().contains(text));
+    }
+
     pub(crate) fn process_id(&self) -> u32 {
         self.process.id()
     }

@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::message::QoS;
 use crate::metrics::Refused;
 use crate::outbox::{Shape, Taste};
+use crate::peer::Listener;
 use crate::session::{self, Will};
 use crate::topic;
 
@@ -125,8 +126,9 @@ impl Hello {
     }
 
     /// The keep alive that holds, and whether the client has to be told [MQTT5-3.1.2-21].
-    pub(super) fn keep_alive(&self, limits: &Limits) -> (u16, bool) {
-        let max = limits.keep_alive_max;
+    pub(super) fn keep_alive(&self, limits: &Limits, listener: &Listener) -> (u16, bool) {
+        let everywhere = Some(limits.keep_alive_max).filter(|max| *max > 0);
+        let max = [everywhere, listener.max_keep_alive].into_iter().flatten().min().unwrap_or(0);
         let longer = max > 0 && (self.keep_alive == 0 || self.keep_alive > max);
         if longer && self.version == ProtocolVersion::V5 { (max, true) } else { (self.keep_alive, false) }
     }
@@ -160,16 +162,22 @@ impl Hello {
     }
 
     /// The CONNACK that lets the client in. In MQTT 5 it tells what differs from the standard's defaults.
-    pub(super) fn connack(&self, session_present: bool, limits: &Limits, proof: Option<&[u8]>) -> Vec<u8> {
+    pub(super) fn connack(
+        &self,
+        session_present: bool,
+        limits: &Limits,
+        listener: &Listener,
+        proof: Option<&[u8]>,
+    ) -> Vec<u8> {
         let offer = &limits.offer;
-        let (keep_alive, told) = self.keep_alive(limits);
+        let (keep_alive, told) = self.keep_alive(limits, listener);
         let refused = |offered: bool| (!offered).then_some(false);
         let properties = ConnackProperties {
             session_expiry: self.expiry(limits).1,
             receive_maximum: (limits.receive_maximum != RECEIVE_ANY).then_some(limits.receive_maximum),
             maximum_qos: (offer.maximum_qos < QoS::ExactlyOnce).then_some(offer.maximum_qos),
             retain_available: refused(offer.retain),
-            maximum_packet_size: u32::try_from(limits.packet_bytes).ok(),
+            maximum_packet_size: u32::try_from(listener.packet_bytes(limits)).ok(),
             assigned_client_id: self.id_is_assigned.then_some(&*self.client_id),
             topic_alias_maximum: (limits.topic_aliases > 0).then_some(limits.topic_aliases),
             wildcard_available: refused(offer.wildcards),
