@@ -11,7 +11,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use distkv_broker::Broker;
-use distkv_broker::codec::{self, Decoded, Delivery, Packet, PacketId, ProtocolVersion, Publish};
+use distkv_broker::codec::{
+    self, Decoded, Delivery, Packet, PacketId, ProtocolVersion, Publish, PublishProperties,
+};
 use distkv_broker::hooks::memory::{MemoryHooks, NoLog};
 use distkv_broker::limits::Limits;
 use distkv_broker::trie::{SubscriberId, Trie};
@@ -39,7 +41,13 @@ fn packets(qos: u8) -> Vec<u8> {
             0 => Delivery::AtMostOnce,
             _ => Delivery::AtLeastOnce { id, dup: false },
         };
-        let publish = Publish { topic: TOPIC, payload: &payload, delivery, retain: false };
+        let publish = Publish {
+            topic: TOPIC,
+            payload: &payload,
+            delivery,
+            retain: false,
+            properties: PublishProperties::default(),
+        };
         publish.encode(&mut bytes, ProtocolVersion::V3_1_1).expect("short enough");
     }
     bytes
@@ -69,7 +77,13 @@ fn encode_publish() -> Vec<u8> {
     for number in 1..=TIMES {
         let id = PacketId::new(number as u16).expect("not 0");
         let delivery = Delivery::AtLeastOnce { id, dup: false };
-        let publish = Publish { topic: black_box(TOPIC), payload: &payload, delivery, retain: false };
+        let publish = Publish {
+            topic: black_box(TOPIC),
+            payload: &payload,
+            delivery,
+            retain: false,
+            properties: PublishProperties::default(),
+        };
         publish.encode(&mut bytes, ProtocolVersion::V3_1_1).expect("short enough");
     }
     bytes

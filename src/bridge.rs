@@ -9,6 +9,7 @@ pub(crate) mod json;
 mod log;
 mod payload;
 mod principal;
+mod provenance;
 mod replay;
 mod topic;
 
@@ -88,5 +89,9 @@ impl Hooks for Bridge {
 
     fn retained_count(&self) -> u64 {
         self.shared.store.stats().counts.values
+    }
+
+    fn tock(&self) -> u64 {
+        self.shared.store.tock().get()
     }
 }

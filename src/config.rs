@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod listener;
 mod load;
+mod offer;
 mod reload;
 mod units;
 
@@ -26,6 +27,7 @@ pub use listener::{
     TlsVersion, Trusted, UserFrom, WebSocket,
 };
 pub use load::{Override, load};
+pub use offer::{CopiesOf, Offer, Strategy};
 pub use reload::{Change, Changes};
 pub use units::{BadUnit, Period, Size};
 
@@ -83,6 +85,8 @@ pub struct Mqtt {
     pub allow_anonymous: bool,
     /// The path in the store below which topics live.
     pub root: String,
+    /// What is offered to clients.
+    pub offer: Offer,
 }
 
 /// `[store]`
@@ -172,7 +176,12 @@ impl Default for Config {
 
 impl Default for Mqtt {
     fn default() -> Self {
-        Self { listen: ListenSet(vec![Listen::Loopback(1883)]), allow_anonymous: false, root: ":".to_owned() }
+        Self {
+            listen: ListenSet(vec![Listen::Loopback(1883)]),
+            allow_anonymous: false,
+            root: ":".to_owned(),
+            offer: Offer::default(),
+        }
     }
 }
 
@@ -204,6 +213,11 @@ impl Config {
     /// nothing but the text, and does not [`check`](Self::check).
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         load::from_toml(text)
+    }
+
+    /// What the broker has to know of it.
+    pub fn broker_limits(&self) -> distkv_broker::limits::Limits {
+        self.limits.for_broker(&self.mqtt.offer)
     }
 
     /// The whole configuration as a TOML table, defaults included.

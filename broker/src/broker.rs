@@ -30,7 +30,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::conn::{self, LineLimit};
-use crate::hooks::{Hooks, Principal, SessionLog};
+use crate::hooks::{Hooks, Principal, Provenance, SessionLog};
 use crate::limits::{Budget, HotLimits, Limits};
 use crate::listener::Entry;
 use crate::message::Message;
@@ -38,7 +38,8 @@ use crate::metrics::Metrics;
 use crate::outbox::{Close, Outbox};
 use crate::peer::{Listener, Peer, Place};
 use crate::records::Records;
-use crate::registry::{Client, Registry, expiry};
+use crate::registry::expiry::{self, Expiring};
+use crate::registry::{Client, Estate, Registry};
 use crate::router::{Outgoing, Router};
 use crate::session::{Recovery, RecoveryError, Session};
 use crate::tasks::Tasks;
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) router: Router,
     pub(crate) registry: Registry,
     pub(crate) wills: Wills,
+    pub(crate) expiring: Expiring,
     /// The current `$SYS` values.
     pub(crate) sys: sys::Values,
     /// Bytes of unfinished large packets.
@@ -108,10 +110,18 @@ impl Core {
     }
 
     /// Forgets a client whose session is over, apart from the registry.
-    pub(crate) fn forget_client(&self, client: &Client, filters: &[Arc<str>]) {
-        self.metrics.subscriptions.sub(self.router.unsubscribe(client, filters) as u64);
+    pub(crate) fn forget_client(&self, client: &Client, estate: &Estate) {
+        self.metrics.subscriptions.sub(self.router.unsubscribe(client, &estate.filters) as u64);
         self.router.leave(client);
         self.metrics.sessions.sub(1);
+        if !estate.unanswered.is_empty() {
+            worker::with(|worker| {
+                for left in &estate.unanswered {
+                    self.router.hand_on(left, &mut worker.routing, self);
+                }
+                worker.routing.finish(None, self);
+            });
+        }
     }
 
     fn set_limits(&self, limits: Limits) {
@@ -148,6 +158,7 @@ impl Broker {
             router: Router::new(),
             registry: Registry::default(),
             wills: Wills::default(),
+            expiring: Expiring::default(),
             sys: sys::Values::default(),
             unfinished: Arc::default(),
             outboxes: Arc::default(),
@@ -182,13 +193,9 @@ impl Broker {
             self.take_up(recovery);
         }
         core.records.reset();
-        let limits = core.limits();
-        if core.wills.len() > 0 {
-            let stop = self.service.stop_signal();
-            self.service
-                .spawn("wills", wills::publish_after_grace(Arc::clone(core), limits.will_grace, stop));
-        }
+        self.service.spawn("wills", wills::publish_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("session expiry", expiry::sweep(Arc::clone(core), self.service.stop_signal()));
+        self.service.spawn("sessions due", expiry::end_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("$SYS", sys::publish(Arc::clone(core), self.service.stop_signal()));
     }
 
@@ -206,23 +213,31 @@ impl Broker {
         }
         for session in recovered.sessions {
             let principal = core.hooks.restored(session.client_id(), session.user().map(|user| &**user));
+            let own_end = session.expiry().and(session.expires_at(core.limits().session_expiry));
             let client = core.enter_client(session, principal);
+            if let Some(end) = own_end {
+                core.expiring.set(&client.id, end);
+            }
             let mut locked = client.lock();
             let subscriptions: Vec<_> = locked
                 .session()
                 .subscriptions()
-                .map(|(filter, kind)| (Arc::clone(filter), kind.qos))
+                .map(|(filter, subscription)| (Arc::clone(filter), subscription))
                 .collect();
             locked.count_queue(core);
             drop(locked);
-            for (filter, qos) in &subscriptions {
-                core.router.subscribe(&client, filter, *qos);
+            for (filter, subscription) in &subscriptions {
+                core.router.subscribe(&client, filter, subscription);
             }
             core.metrics.subscriptions.add(subscriptions.len() as u64);
             core.registry.insert(client);
         }
+        let grace = core.limits().will_grace;
         for will in recovered.wills {
-            if let Some(earlier) = core.wills.add(will) {
+            // Those that did not wait yet: their connection has ended with the broker, and the client may come back.
+            let delay = Duration::from_secs(will.will.delay.into());
+            let at = will.due.map_or_else(|| clock::now() + grace.max(delay), clock::at_second);
+            if let Some(earlier) = core.wills.add(will, at) {
                 let principal = core.hooks.restored(&earlier.client_id, earlier.user.as_deref());
                 worker::with(|worker| wills::publish(core, &*principal, &earlier, &mut worker.routing));
             }
@@ -259,11 +274,12 @@ impl Broker {
     }
 
     /// Delivers a message to the subscribers here and now. For messages of other writers than MQTT clients: those of retained
-    /// topics must be handed over in the order of all changes. It does not block.
-    pub fn publish(&self, message: &Message) {
+    /// topics must be handed over in the order of all changes, with where the new value comes from. It does not block.
+    pub fn publish(&self, message: &Message, provenance: Option<&Provenance<'_>>) {
         worker::with(|worker| {
             let routing = &mut worker.routing;
-            self.core.router.publish(&Outgoing::of(message), routing, &self.core);
+            let outgoing = Outgoing { retained: provenance.is_some(), provenance, ..Outgoing::of(message) };
+            self.core.router.publish(&outgoing, routing, &self.core);
             routing.finish(None, &self.core);
         });
     }

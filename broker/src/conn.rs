@@ -7,14 +7,19 @@
 //! 3. write what is in the own outbox, once its mark is settled;
 //! 4. take a slice of a replay, if the outbox has room.
 
+mod aliases;
+mod authentication;
 mod end;
+mod farewell;
 mod handshake;
 mod input;
 mod junk;
 mod output;
 mod packets;
 mod patience;
+mod publish;
 mod replays;
+mod requests;
 mod subscribe;
 mod timers;
 
@@ -29,8 +34,10 @@ pub(crate) use self::input::READ_BYTES;
 pub(crate) use self::junk::LineLimit;
 pub(crate) use self::packets::Acks;
 
+use self::aliases::Aliases;
+use self::authentication::Reauthentication;
 use self::end::End;
-use self::handshake::Accepted;
+use self::handshake::{Accepted, Manner};
 use self::input::{Input, Read};
 use self::output::{Output, Written};
 use self::patience::Patience;
@@ -60,9 +67,14 @@ async fn run(core: Arc<Core>, mut socket: impl Transport, peer: Peer, entry: Ent
     let Entry { permit, deadline, place: _place } = entry;
     if let Some(accepted) = Box::pin(handshake::shake_hands(&core, &mut socket, &peer, deadline)).await {
         drop(permit);
-        let mut connection = Connection::new(Arc::clone(&core), socket, accepted);
+        let mut connection = Connection::new(Arc::clone(&core), socket, accepted, peer);
         let end = poll_fn(|cx| connection.poll(cx)).await;
-        connection.leave(&end, &peer);
+        let last_words = connection.last_words(&end);
+        if let Some(mut socket) = connection.leave(&end)
+            && let Some(packet) = last_words
+        {
+            farewell::say(&mut socket, &packet).await;
+        }
     }
 }
 
@@ -75,7 +87,15 @@ struct Connection<T> {
     seat: Option<Seat>,
     epoch: u64,
     version: ProtocolVersion,
+    peer: Peer,
     principal: Arc<dyn Principal>,
+    manner: Manner,
+    reauthentication: Reauthentication,
+    /// Topic aliases that the client has set.
+    aliases: Aliases,
+    /// How many messages of QoS 1 and 2 it may send without an acknowledgement, and those of QoS 1 whose PUBACK has not left.
+    receive_maximum: u16,
+    unanswered: usize,
     input: Input,
     output: Output,
     timers: Timers,
@@ -99,13 +119,14 @@ enum Round {
 }
 
 impl<T: Transport> Connection<T> {
-    fn new(core: Arc<Core>, socket: T, accepted: Accepted) -> Self {
-        let Accepted { seat, epoch, version, principal, keep_alive, input } = accepted;
+    fn new(core: Arc<Core>, socket: T, accepted: Accepted, peer: Peer) -> Self {
+        let Accepted { seat, epoch, version, principal, keep_alive, input, manner } = accepted;
         let client = Arc::clone(&seat.client);
         let timers = Timers::new(keep_alive, core.limits().write_stall, clock::now());
         core.metrics.connects.add(1);
         core.metrics.connections.add(1);
         core.metrics.connections_max.raise_to(core.metrics.connections.get());
+        let receive_maximum = core.limits().receive_maximum;
         Self {
             core,
             socket,
@@ -113,7 +134,13 @@ impl<T: Transport> Connection<T> {
             seat: Some(seat),
             epoch,
             version,
+            peer,
             principal,
+            manner,
+            reauthentication: Reauthentication::None,
+            aliases: Aliases::default(),
+            receive_maximum,
+            unanswered: 0,
             input,
             output: Output::default(),
             timers,
@@ -139,6 +166,16 @@ impl<T: Transport> Connection<T> {
                         return Poll::Pending;
                     }
                     Err(end) => {
+                        if end.is_the_clients_own() {
+                            // What was answered before may still leave, as far as the socket takes it and it is settled.
+                            let _ = self.output.poll_write(
+                                &mut self.socket,
+                                &self.client.outbox,
+                                &self.core,
+                                worker,
+                                cx,
+                            );
+                        }
                         self.output.recycle(worker);
                         return Poll::Ready(end);
                     }
@@ -151,6 +188,7 @@ impl<T: Transport> Connection<T> {
 
     fn round(&mut self, cx: &mut Context<'_>, worker: &mut Worker, now: Instant) -> Result<Round, End> {
         let read = if std::mem::take(&mut self.gave_way) { true } else { self.read(cx, worker, now)? };
+        let read = read | self.poll_reauthentication(cx, &mut worker.routing)?;
         let answered = std::mem::take(&mut worker.routing.answered);
         // Before the own outbox is written: others can work while this task is in the system call.
         if worker.routing.finish(Some(cx.waker()), &self.core) && answered {
@@ -245,14 +283,29 @@ impl<T: Transport> Connection<T> {
             Written::None => {
                 self.timers.stalled.get_or_insert(now);
             }
+            Written::All => self.unanswered = 0,
+            Written::Unsettled => {}
+        }
+        match written {
+            Written::Some | Written::None => {}
             Written::Unsettled | Written::All if self.input.waits_for_room() => {}
             Written::Unsettled | Written::All => self.timers.stalled = None,
         }
         Ok(written)
     }
 
-    /// Ends it: the session learns how, the will is published, and whoever waits for the seat gets it.
-    fn leave(mut self, end: &End, peer: &Peer) {
+    /// What a client of MQTT 5 is told at the end. A packet that was cut in the middle can't be followed by another.
+    fn last_words(&self, end: &End) -> Option<Vec<u8>> {
+        if self.output.is_within_a_packet() {
+            return None;
+        }
+        let limits = self.core.limits();
+        let redirect = limits.offer.redirect.as_ref().filter(|_| end.is_shutdown());
+        farewell::words(end, self.version, &self.manner, redirect)
+    }
+
+    /// Ends it: the session learns how, the will is published, and whoever waits for the seat gets it. Answers the socket.
+    fn leave(mut self, end: &End) -> Option<T> {
         let core = Arc::clone(&self.core);
         end.count(&core.metrics);
         self.replays.forget(&core);
@@ -261,32 +314,42 @@ impl<T: Transport> Connection<T> {
         if let Some(seat) = self.seat.take() {
             core.registry.leave(seat, keep);
         }
-        tracing::info!(client = &*self.client.id, %peer, reason = %end, "disconnected");
+        tracing::info!(client = &*self.client.id, peer = %self.peer, reason = %end, "disconnected");
+        Some(self.socket)
     }
 
     /// Answers whether the session outlives the connection.
     fn end_session(&mut self, end: &End) -> bool {
         let core = &self.core;
         let goodbye = if matches!(end, End::Disconnect) { Goodbye::Disconnect } else { Goodbye::Lost };
-        let now = clock::unix_time().as_secs();
+        // Rounded up: nothing ends earlier than it was asked for.
+        let now = clock::unix_time().as_secs() + 1;
         let mut locked = self.client.lock();
         let mut recorder = core.records.recorder();
         let Some(ended) = locked.session().disconnect(self.epoch, goodbye, now, &mut recorder) else {
             return true;
         };
-        let filters = ended.over.then(|| locked.end(&mut recorder, core));
+        let own_end =
+            locked.session().expiry().and(locked.session().expires_at(core.limits().session_expiry));
+        let over = ended.over.then(|| locked.end(&mut recorder, core));
         locked.count_queue(core);
         drop(locked);
+        if let Some(end) = own_end.filter(|_| over.is_none()) {
+            core.expiring.set(&self.client.id, end);
+        }
         let ended_at = recorder.mark();
-        if let Some(will) = ended.will {
-            worker::with(|worker| {
-                wills::publish(core, &*self.principal, &will, &mut worker.routing);
-                worker.routing.finish(None, core);
-            });
+        match ended.will.map(|will| (will.due, will)) {
+            Some((None, will)) => wills::publish_now(core, &*self.principal, &will),
+            Some((Some(due), will)) => {
+                if let Some(earlier) = core.wills.add(will, clock::at_second(due)) {
+                    wills::publish_now(core, &*self.principal, &earlier);
+                }
+            }
+            None => {}
         }
         core.records.hasten(ended_at);
-        if let Some(filters) = &filters {
-            core.forget_client(&self.client, filters);
+        if let Some(over) = &over {
+            core.forget_client(&self.client, over);
         }
         !ended.over
     }

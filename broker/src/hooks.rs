@@ -43,8 +43,29 @@ pub enum LoginRefused {
     BadCredentials,
     /// Credentials are right or absent, but this client may not connect (CONNACK 5).
     NotAuthorized,
+    /// The method of enhanced authentication is unknown (MQTT 5 alone: 0x8C).
+    BadMethod,
     /// Nobody can be checked at the moment (CONNACK 3).
     Unavailable,
+}
+
+/// An enhanced authentication under way [MQTT 5: 4.12]. It can also begin anew on a connection that stands.
+pub trait Exchange: Send {
+    /// Takes the client's next word; the first one may be empty.
+    fn step<'a>(&'a mut self, data: Vec<u8>) -> BoxFuture<'a, Result<Step, LoginRefused>>;
+}
+
+/// What an [`Exchange`] says to a word.
+pub enum Step {
+    /// The client has to say more. This is the broker's word to it.
+    Continue(Vec<u8>),
+    /// It is proven who the client is.
+    Done {
+        /// Who it is. On a connection that stands this must be the same user as before.
+        principal: Arc<dyn Principal>,
+        /// The last word to the client, if the method has one.
+        data: Option<Vec<u8>>,
+    },
 }
 
 /// The embedder as the broker sees it.
@@ -55,11 +76,21 @@ pub trait Hooks: Send + Sync + 'static {
         login: Login<'a>,
     ) -> BoxFuture<'a, Result<Arc<dyn Principal>, LoginRefused>>;
 
+    /// Begins an enhanced authentication. `None`: the method is unknown. `login` has what the CONNECT said beside it.
+    fn exchange(&self, _method: &str, _login: &Login<'_>) -> Option<Box<dyn Exchange>> {
+        None
+    }
+
     /// The principal of a session or a will that was restored from the log and has no connection yet.
     fn restored(&self, client_id: &str, user: Option<&str>) -> Arc<dyn Principal>;
 
     /// How many retained messages there are (`$SYS/broker/retained messages/count`).
     fn retained_count(&self) -> u64;
+
+    /// How far the embedder's clock of changes has come: a replay that ends now holds all changes up to there. 0 if it has none.
+    fn tock(&self) -> u64 {
+        0
+    }
 }
 
 /// One logged-in user as the broker sees it: rights and retained messages.
@@ -72,13 +103,19 @@ pub trait Principal: Send + Sync + 'static {
         None
     }
 
-    /// Stores a retained message, or deletes it if the payload is empty [MQTT-3.3.1-5, 3.3.1-10].
+    /// Stores a retained message, or deletes it if the payload is empty [MQTT-3.3.1-5, 3.3.1-10]: always, or only if `condition`
+    /// holds at that moment.
     ///
     /// `deliver` must be called exactly once if, and only if, the message was taken: at the point which fixes its
-    /// place in the order of all changes of this topic. It delivers the message to the subscribers.
+    /// place in the order of all changes of this topic. It delivers the message to the subscribers, and is told the version
+    /// that it has from now on, if the embedder knows versions.
     /// The mark says when an acknowledgement may leave.
-    fn retain(&self, message: &RetainedMessage<'_>, deliver: &mut dyn FnMut())
-    -> Result<Mark, RetainRefused>;
+    fn retain(
+        &self,
+        message: &RetainedMessage<'_>,
+        condition: Option<Condition<'_>>,
+        deliver: &mut dyn FnMut(Option<&Provenance<'_>>),
+    ) -> Result<Mark, RetainRefused>;
 
     /// Starts the replay of the retained messages that match `filter` (a valid filter without share prefix).
     fn replay(&self, filter: &str) -> Box<dyn Replay>;
@@ -106,11 +143,73 @@ pub struct RetainedMessage<'a> {
     pub shared: Option<&'a Bytes>,
     /// The QoS it was published with: 0, 1 or 2.
     pub qos: u8,
+    /// The properties that travel with it, encoded as in a PUBLISH (see [`Extras`](crate::message::Extras::properties)). They
+    /// are valid; who gives back others disturbs clients.
+    pub properties: &'a [u8],
+    /// When it counts as deleted, in milliseconds of Unix time [MQTT5-3.3.2-5].
+    pub expires_at: Option<u64>,
+    /// Where it comes from; only on its way out.
+    pub provenance: Option<Provenance<'a>>,
 }
 
-/// Why a retained message was not taken.
+impl<'a> RetainedMessage<'a> {
+    /// A message of MQTT 3.
+    #[must_use]
+    pub fn new(topic: &'a str, payload: &'a [u8], qos: u8) -> Self {
+        Self { topic, payload, shared: None, qos, properties: &[], expires_at: None, provenance: None }
+    }
+}
+
+/// Where a retained message comes from: the version of the embedder's entry, and who has written it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provenance<'a> {
+    /// The node that took the write.
+    pub node: &'a str,
+    /// That node's number for it.
+    pub tick: u64,
+    /// The place of the write among all that the nodes know of.
+    pub tock: u64,
+    /// When, in milliseconds of Unix time, by that node's clock.
+    pub time_ms: u64,
+    /// Who has written it.
+    pub user: Option<&'a str>,
+}
+
+/// What must hold for a retained message to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition<'a> {
+    /// There is no such entry.
+    New,
+    /// The entry's version is this one.
+    Version {
+        /// The node that took its last write.
+        node: &'a str,
+        /// That node's number for it.
+        tick: u64,
+    },
+}
+
+/// The version of an entry, as people write it: `NODE:TICK`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The node that took its last write.
+    pub node: String,
+    /// That node's number for it.
+    pub tick: u64,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.node, self.tick)
+    }
+}
+
+/// Why a retained message was not taken. Nothing was changed, and nobody was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetainRefused {
+    /// The condition does not hold. The version that the entry has; `None` if there is no such entry, or the embedder knows no
+    /// conditions.
+    Conflict(Option<Version>),
     /// The user has no right to. MQTT 3: acknowledged and dropped.
     Denied,
     /// The payload is not what this topic holds. MQTT 3: acknowledged and dropped.

@@ -3,9 +3,10 @@
 //! All of them may be changed while the broker runs ([`Broker::set_limits`](crate::Broker::set_limits)). A limit of one connection or
 //! session holds for connections made after the change; a limit over all holds at once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::message::QoS;
 pub use crate::session::DropPolicy;
 use crate::session::SessionLimits;
 use crate::topic;
@@ -47,6 +48,22 @@ pub struct Limits {
     pub queues_bytes: usize,
     /// What a full queue drops. Default: the newest.
     pub queue_drop: DropPolicy,
+    /// MQTT 5: QoS 1 and 2 messages that a client may send without an acknowledgement; one more and it is disconnected (0x93).
+    /// Default 65 535, which is what the standard can express.
+    pub receive_maximum: u16,
+    /// MQTT 5: topic aliases that a client may set; one beyond them and it is disconnected (0x94). Default 10.
+    pub topic_aliases: u16,
+    /// MQTT 5: topic aliases towards a client, if it takes as many. The one used longest ago makes room for a new one. Default 32.
+    pub topic_aliases_out: u16,
+    /// MQTT 5: seconds; a client that asks for a longer keep alive, or for none, is told this one. 0: each may have what it
+    /// asks for. Default 0.
+    pub keep_alive_max: u16,
+    /// How many copies of a message a client gets by several subscriptions that match. Default: one.
+    pub copies: Copies,
+    /// Which member of a shared subscription gets a message. Default: one after another.
+    pub shared_strategy: SharedStrategy,
+    /// What is offered to clients. Default: everything.
+    pub offer: Offer,
     /// Bytes on their way to one client. Beyond them QoS 0 is dropped, QoS 1 and 2 go to the session's queue, and the client
     /// is not read from until it has read. A single message always fits into an empty outbox. Default 1 MiB.
     pub outbox_bytes: usize,
@@ -73,6 +90,71 @@ pub struct Limits {
     pub sys_interval: Duration,
 }
 
+/// How many copies of a message a client gets by several subscriptions that match [MQTT-3.3.5-1] [MQTT5-3.3.4-2].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Copies {
+    /// One, with the greatest QoS and all subscription identifiers.
+    #[default]
+    One,
+    /// One for each subscription.
+    Each,
+}
+
+/// Which member of a shared subscription gets a message. Members without a connection come last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SharedStrategy {
+    /// One after another.
+    #[default]
+    RoundRobin = 0,
+    /// Always the same one, as long as it takes messages.
+    Sticky = 1,
+    /// The one with the fewest messages waiting.
+    LeastQueued = 2,
+}
+
+/// What is offered to clients. What is not is told in CONNACK, and refused with its reason code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The greatest QoS of a PUBLISH and of a subscription (0x9B).
+    pub maximum_qos: QoS,
+    /// Retained messages (0x9A).
+    pub retain: bool,
+    /// Subscriptions with wildcards (0xA2).
+    pub wildcards: bool,
+    /// Subscription identifiers (0xA1).
+    pub identifiers: bool,
+    /// Shared subscriptions (0x9E).
+    pub shared: bool,
+    /// Whether payloads are looked at that are said to be UTF-8 (0x99).
+    pub check_payloads: bool,
+    /// Where clients should go instead (0x9C, 0x9D): they are not let in.
+    pub redirect: Option<Redirect>,
+}
+
+/// Sends clients of MQTT 5 elsewhere; those of MQTT 3 can't be told where, and get "server unavailable".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The other server, as `HOST:PORT`.
+    pub to: String,
+    /// For good.
+    pub permanent: bool,
+}
+
+impl Default for Offer {
+    fn default() -> Self {
+        Self {
+            maximum_qos: QoS::ExactlyOnce,
+            retain: true,
+            wildcards: true,
+            identifiers: true,
+            shared: true,
+            check_payloads: false,
+            redirect: None,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -89,6 +171,13 @@ impl Default for Limits {
             queue_bytes: 64 << 20,
             queues_bytes: 1 << 30,
             queue_drop: DropPolicy::Newest,
+            receive_maximum: u16::MAX,
+            topic_aliases: 10,
+            topic_aliases_out: 32,
+            keep_alive_max: 0,
+            copies: Copies::One,
+            shared_strategy: SharedStrategy::RoundRobin,
+            offer: Offer::default(),
             outbox_bytes: 1 << 20,
             outbox_messages: 20_000,
             outboxes_bytes: 512 << 20,
@@ -127,6 +216,9 @@ pub(crate) struct HotLimits {
     queue_messages: AtomicUsize,
     queue_bytes: AtomicUsize,
     match_cache: AtomicUsize,
+    shared_strategy: AtomicU8,
+    copies_for_each: AtomicBool,
+    offers_everything: AtomicBool,
     publishers_wait: AtomicBool,
 }
 
@@ -139,6 +231,11 @@ impl HotLimits {
         self.queue_messages.store(limits.queue_messages, Ordering::Relaxed);
         self.queue_bytes.store(limits.queue_bytes, Ordering::Relaxed);
         self.match_cache.store(limits.match_cache, Ordering::Relaxed);
+        self.shared_strategy.store(limits.shared_strategy as u8, Ordering::Relaxed);
+        let Offer { maximum_qos, retain, check_payloads, .. } = &limits.offer;
+        let everything = *maximum_qos == QoS::ExactlyOnce && *retain && !check_payloads;
+        self.offers_everything.store(everything, Ordering::Relaxed);
+        self.copies_for_each.store(limits.copies == Copies::Each, Ordering::Relaxed);
         self.publishers_wait.store(!limits.publisher_stall.is_zero(), Ordering::Relaxed);
     }
 
@@ -165,6 +262,24 @@ impl HotLimits {
 
     pub(crate) fn match_cache(&self) -> usize {
         self.match_cache.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn shared_strategy(&self) -> SharedStrategy {
+        match self.shared_strategy.load(Ordering::Relaxed) {
+            1 => SharedStrategy::Sticky,
+            2 => SharedStrategy::LeastQueued,
+            _ => SharedStrategy::RoundRobin,
+        }
+    }
+
+    /// Is no PUBLISH to be looked at for what is not offered?
+    pub(crate) fn offers_everything(&self) -> bool {
+        self.offers_everything.load(Ordering::Relaxed)
+    }
+
+    /// One copy for each subscription?
+    pub(crate) fn copies_for_each(&self) -> bool {
+        self.copies_for_each.load(Ordering::Relaxed)
     }
 
     pub(crate) fn publishers_wait(&self) -> bool {

@@ -50,16 +50,84 @@ pub struct Message {
     pub payload: Bytes,
     /// The QoS it was published with.
     pub qos: QoS,
-    /// Whether it leaves with RETAIN 1: only in the replay after a SUBSCRIBE [MQTT-3.3.1-8, 3.3.1-9].
-    pub retain: bool,
+    /// What few messages have.
+    pub extras: Option<Box<Extras>>,
+}
+
+/// What a message has beyond MQTT 3.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// The properties that travel with it unchanged, encoded as in a PUBLISH: payload format, content type, response topic,
+    /// correlation data, user properties [MQTT5-3.3.2-4, 3.3.2-15 to 3.3.2-18, 3.3.2-20].
+    pub properties: Bytes,
+    /// When it is not to be sent any more, in milliseconds of Unix time [MQTT5-3.3.2-5].
+    pub expires_at: Option<u64>,
+    /// Where an entry's value comes from, as encoded user properties, for subscribers that ask for it.
+    pub provenance: Bytes,
 }
 
 impl Message {
-    /// What the message weighs against limits in bytes: topic and payload.
+    /// A message without anything that MQTT 3 does not know.
+    #[must_use]
+    pub fn new(topic: Arc<str>, payload: Bytes, qos: QoS) -> Self {
+        Self { topic, payload, qos, extras: None }
+    }
+
+    /// What the message weighs against limits in bytes: topic, payload and properties.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.topic.len() + self.payload.len()
+        let extras =
+            self.extras.as_ref().map_or(0, |extras| extras.properties.len() + extras.provenance.len());
+        self.topic.len() + self.payload.len() + extras
     }
+
+    /// When it is not to be sent any more, in milliseconds of Unix time.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<u64> {
+        self.extras.as_ref()?.expires_at
+    }
+
+    /// Is its time over?
+    #[must_use]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at().is_some_and(|end| end <= now_ms)
+    }
+}
+
+/// On what terms one client gets a message: what differs between the subscribers of one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// Whether it leaves with RETAIN 1: in the replay after a SUBSCRIBE, and live where the subscription wants RETAIN as it was
+    /// published [MQTT-3.3.1-8, 3.3.1-9] [MQTT5-3.3.1-12, 3.3.1-13].
+    pub retain: bool,
+    /// What few subscriptions ask for.
+    pub special: Option<Arc<Special>>,
+}
+
+impl Terms {
+    /// A live delivery to a subscription that asks for nothing but this QoS.
+    #[must_use]
+    pub fn plain(qos: QoS) -> Self {
+        Self { qos, retain: false, special: None }
+    }
+
+    /// Nothing that a record of MQTT 3 could not say.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.special.is_none()
+    }
+}
+
+/// What a subscription may ask for with each message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Special {
+    /// The identifiers of all subscriptions that match, encoded as properties of a PUBLISH [MQTT5-3.3.4-3, 3.3.4-4].
+    pub identifiers: Box<[u8]>,
+    /// The shared subscription (`$share/GROUP/FILTER`) by which the client gets it.
+    pub share: Option<Arc<str>>,
+    /// Whether the client wants to know where an entry's value comes from.
+    pub provenance: bool,
 }
 
 /// A payload fit to be kept: small ones are copied, so that they don't pin the buffer they were read into.

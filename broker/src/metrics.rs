@@ -23,6 +23,16 @@ pub enum Dropped {
     Reserved,
     /// The topic has too many bytes or levels.
     TopicTooLong,
+    /// The packet is larger than the subscriber takes.
+    TooLarge,
+    /// Its time was over before the subscriber got it.
+    Expired,
+    /// No member of a shared subscription could take it.
+    NoMember,
+    /// The payload is not of the kind that its publisher says, or its topic is not what a client may publish to.
+    Invalid,
+    /// The packet is beyond what the broker offers: its QoS, or RETAIN.
+    NotOffered,
 }
 
 /// Why a connection was turned away.
@@ -52,6 +62,10 @@ pub enum Refused {
     WebSocket,
     /// Nobody could be checked, or the previous connection of this client did not end in time.
     Unavailable,
+    /// The will is beyond what the broker offers.
+    NotOffered,
+    /// Clients are sent to another server.
+    Redirected,
 }
 
 /// What kind of number a [`Sample`] is.
@@ -156,6 +170,8 @@ metrics! {
     refused_proxy: Counter "refused_total" ("reason" = "proxy_header") "Connections turned away.";
     refused_tls: Counter "refused_total" ("reason" = "tls") "Connections turned away.";
     refused_websocket: Counter "refused_total" ("reason" = "websocket") "Connections turned away.";
+    refused_not_offered: Counter "refused_total" ("reason" = "not_offered") "Connections turned away.";
+    refused_redirected: Counter "refused_total" ("reason" = "redirected") "Connections turned away.";
     protocol_errors: Counter "protocol_errors_total" "Connections closed since the client broke the protocol.";
     keep_alive_timeouts: Counter "keep_alive_timeouts_total" "Connections closed since the client was silent for 1.5 keep alives.";
     write_stalls: Counter "write_stalls_total" "Connections closed since the client read nothing while data waited.";
@@ -180,6 +196,11 @@ metrics! {
     dropped_quota: Counter "publish_dropped_total" ("reason" = "quota") "Messages not delivered or not taken.";
     dropped_reserved: Counter "publish_dropped_total" ("reason" = "reserved_topic") "Messages not delivered or not taken.";
     dropped_topic: Counter "publish_dropped_total" ("reason" = "topic_too_long") "Messages not delivered or not taken.";
+    dropped_too_large: Counter "publish_dropped_total" ("reason" = "larger_than_the_client_takes") "Messages not delivered or not taken.";
+    dropped_expired: Counter "publish_dropped_total" ("reason" = "expired") "Messages not delivered or not taken.";
+    dropped_no_member: Counter "publish_dropped_total" ("reason" = "no_member_of_the_group") "Messages not delivered or not taken.";
+    dropped_invalid: Counter "publish_dropped_total" ("reason" = "invalid") "Messages not delivered or not taken.";
+    dropped_not_offered: Counter "publish_dropped_total" ("reason" = "not_offered") "Messages not delivered or not taken.";
     publisher_stalls: Counter "publisher_stalls_total" "Times that a publisher waited for a slower subscriber.";
     queued_messages: Gauge "queued_messages" "Messages waiting in sessions.";
     queued_bytes: Gauge "queued_bytes" "Bytes of messages waiting in sessions.";
@@ -219,6 +240,11 @@ impl Metrics {
             Dropped::Quota => &self.dropped_quota,
             Dropped::Reserved => &self.dropped_reserved,
             Dropped::TopicTooLong => &self.dropped_topic,
+            Dropped::TooLarge => &self.dropped_too_large,
+            Dropped::Expired => &self.dropped_expired,
+            Dropped::NoMember => &self.dropped_no_member,
+            Dropped::Invalid => &self.dropped_invalid,
+            Dropped::NotOffered => &self.dropped_not_offered,
         };
         number.add(n);
     }
@@ -238,6 +264,8 @@ impl Metrics {
             Refused::Proxy => &self.refused_proxy,
             Refused::Tls => &self.refused_tls,
             Refused::WebSocket => &self.refused_websocket,
+            Refused::NotOffered => &self.refused_not_offered,
+            Refused::Redirected => &self.refused_redirected,
         };
         number.add(1);
     }

@@ -7,6 +7,8 @@
 //! Whoever appends gets the connection's waker, if it sleeps, and wakes it when its own batch is done: once for many
 //! messages. [`Mark`]s travel with the bytes: a batch knows what must be settled before it may leave.
 
+mod aliases;
+
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -14,6 +16,10 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
+
+pub(crate) use aliases::Alias;
+
+use aliases::Aliases;
 
 use crate::hooks::Mark;
 use crate::limits::{Budget, Limits};
@@ -30,24 +36,35 @@ const CONTROL_BYTES: usize = 64 << 10;
 /// Slices of one vectored write.
 pub(crate) const SLICES: usize = 64;
 
-/// A PUBLISH in pieces: what is before the packet identifier, the identifier, what follows, a shared payload.
+/// In what form a client gets its PUBLISH packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// With properties, as in MQTT 5.
+    pub(crate) v5: bool,
+    /// So many bytes of the topic are the listener's mount point, which its clients do not see.
+    pub(crate) mount: u16,
+}
+
+/// What a CONNECT says about the packets that its client takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taste {
+    pub(crate) shape: Shape,
+    /// Bytes of the largest packet, if there is a limit.
+    pub(crate) maximum_packet: Option<u32>,
+    /// Topic aliases.
+    pub(crate) aliases: u16,
+}
+
+/// A PUBLISH in pieces: what is before the packet identifier, the identifier, properties, the payload or a shared payload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
     pub(crate) head: &'a [u8],
     pub(crate) id: Option<u16>,
+    pub(crate) properties: &'a [u8],
     pub(crate) tail: &'a [u8],
     pub(crate) shared: Option<&'a Bytes>,
     /// Payload bytes, for the counters.
     pub(crate) payload: usize,
-}
-
-impl Frame<'_> {
-    fn len(&self) -> usize {
-        self.head.len()
-            + if self.id.is_some() { 2 } else { 0 }
-            + self.tail.len()
-            + self.shared.map_or(0, Bytes::len)
-    }
 }
 
 /// What a worker keeps while it fills outboxes: whom to wake, and buffers to use again.
@@ -142,6 +159,9 @@ struct State {
     waits_for_bytes: bool,
     close: Option<Close>,
     pressure: Pressure,
+    taste: Taste,
+    /// Topic aliases in use, if the client takes any.
+    aliases: Option<Box<Aliases>>,
 }
 
 /// Publishers that wait until a slower subscriber has caught up.
@@ -168,7 +188,7 @@ impl Outbox {
     }
 
     /// Opens it for a new connection. `first` is what the client gets before anything else.
-    pub(crate) fn open(&self, limits: &Limits, first: &[u8]) {
+    pub(crate) fn open(&self, limits: &Limits, taste: Taste, first: &[u8]) {
         let mut state = self.state.lock();
         self.budget.give_back(state.reserved);
         *state = State {
@@ -178,6 +198,8 @@ impl Outbox {
             max_bytes: limits.outbox_bytes,
             max_publishes: limits.outbox_messages as u64,
             close: state.close,
+            taste,
+            aliases: (taste.aliases > 0).then(|| Box::new(Aliases::new(taste.aliases))),
             ..State::default()
         };
     }
@@ -313,18 +335,35 @@ impl Appender<'_> {
         self.state.open
     }
 
+    /// In what form the client gets messages.
+    pub(crate) fn shape(&self) -> Shape {
+        self.state.taste.shape
+    }
+
+    /// Does the client take a packet of this many bytes?
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        self.state.taste.maximum_packet.is_none_or(|maximum| bytes <= maximum as usize)
+    }
+
+    /// Is there any limit to the size of packets?
+    pub(crate) fn is_choosy(&self) -> bool {
+        self.state.taste.maximum_packet.is_some()
+    }
+
+    /// What stands for `topic` in a PUBLISH that is sent next and has `len` bytes without an alias.
+    pub(crate) fn alias(&mut self, topic: &str, len: impl FnOnce() -> usize) -> Alias {
+        let state = &mut *self.state;
+        let Some(aliases) = &mut state.aliases else { return Alias::None };
+        // An alias makes the first packet of its topic longer.
+        if state.taste.maximum_packet.is_some_and(|maximum| len() + 4 > maximum as usize) {
+            return Alias::None;
+        }
+        aliases.take(topic)
+    }
+
     /// Would a message of this many bytes be taken?
     pub(crate) fn has_room(&mut self, bytes: usize) -> bool {
         self.state.open && !self.state.is_full() && self.reserve(bytes)
-    }
-
-    /// Appends a PUBLISH if there is room for it.
-    pub(crate) fn publish(&mut self, frame: &Frame<'_>, dirty: &mut Dirty) -> bool {
-        if !self.has_room(frame.len()) {
-            return false;
-        }
-        self.put(frame, dirty);
-        true
     }
 
     /// Appends a PUBLISH which the session has counted already: it is bounded by the window.
@@ -338,6 +377,7 @@ impl Appender<'_> {
         if let Some(id) = frame.id {
             buffer.extend_from_slice(&id.to_be_bytes());
         }
+        buffer.extend_from_slice(frame.properties);
         buffer.extend_from_slice(frame.tail);
         if let Some(body) = frame.shared {
             let at = buffer.len();
@@ -472,6 +512,11 @@ impl Batch {
     /// Is everything written?
     pub(crate) fn is_empty(&self) -> bool {
         self.at.copied == self.bytes.len() && self.at.shared == self.shared.len()
+    }
+
+    /// Is a part of it written, and a part not?
+    pub(crate) fn is_begun(&self) -> bool {
+        !self.is_empty() && (self.at.copied > 0 || self.at.shared > 0 || self.at.within > 0)
     }
 
     /// The next slices to write, at most [`SLICES`].

@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, Estate};
 
 use crate::broker::Core;
 use crate::metrics::Metrics;

@@ -6,25 +6,35 @@
 mod accept;
 mod cache;
 mod frames;
+mod shared;
+mod targets;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use slab::Slab;
 
-pub(crate) use accept::{Accepted, accept};
+pub(crate) use accept::{Accepted, accept, accept_if};
 use cache::MatchCache;
-pub(crate) use frames::{Frames, Outgoing};
+pub(crate) use frames::{Buffers, Carried, Expiry, Frames, Outgoing};
+use shared::Group;
+pub(crate) use targets::{Grant, Matched};
+use targets::{Wanted, targets};
 
 use crate::broker::Core;
 use crate::conn::Acks;
 use crate::hooks::Mark;
-use crate::message::{Message, QoS};
+use crate::message::{Message, QoS, Terms};
 use crate::metrics::{Dropped, Tally};
-use crate::outbox::Dirty;
+use crate::outbox::{Appender, Dirty};
+use crate::records::Recorder;
 use crate::registry::Client;
+use crate::session::{PacketId, Subscription, Unanswered};
+use crate::topic;
 use crate::trie::{SubscriberId, Trie};
 
 /// Filters that are removed under one lock of the tree.
@@ -44,31 +54,32 @@ pub(crate) struct Router {
 
 #[derive(Debug, Default)]
 struct Index {
-    trie: Trie<QoS>,
+    trie: Trie<Wanted>,
     clients: Slab<Arc<Client>>,
+    /// The filters of shared subscriptions; whose "subscribers" are places in `groups`.
+    shared: Trie<()>,
+    groups: Slab<Arc<Group>>,
+    /// `$share/GROUP/FILTER` -> place in `groups`.
+    by_share: HashMap<Arc<str>, u32, RandomState>,
 }
 
-/// Who gets the messages on a topic.
-#[derive(Debug)]
-pub(crate) struct Matched {
-    pub(crate) topic: Arc<str>,
-    pub(crate) targets: Box<[Target]>,
-}
-
-/// One client with the highest QoS of its matching subscriptions.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) client: Arc<Client>,
-    pub(crate) qos: QoS,
+/// What became of a message that was routed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Routed {
+    /// An acknowledgement has to wait for it.
+    pub(crate) mark: Mark,
+    /// There was a subscription that matches.
+    pub(crate) matched: bool,
 }
 
 /// What a worker keeps from batch to batch.
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
     cache: MatchCache,
-    found: Vec<(SubscriberId, QoS)>,
-    /// Buffers to use again: for the heads of the message under way, and for records.
-    heads: [Vec<u8>; 3],
+    found: Vec<(SubscriberId, Wanted)>,
+    found_groups: Vec<(SubscriberId, ())>,
+    /// Buffers to use again: for the frames of the message under way, and for records.
+    buffers: Option<Box<Buffers>>,
     record: Vec<u8>,
     pub(crate) dirty: Dirty,
     pub(crate) tally: Tally,
@@ -86,9 +97,9 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    /// Lends the buffers for frames; [`Routing::give_heads`] takes them back.
-    pub(crate) fn take_heads(&mut self) -> [Vec<u8>; 3] {
-        std::mem::take(&mut self.heads)
+    /// Lends the buffers for frames; [`Routing::give_buffers`] takes them back.
+    pub(crate) fn take_buffers(&mut self) -> Box<Buffers> {
+        self.buffers.take().unwrap_or_default()
     }
 
     /// Lends the buffer for records.
@@ -100,8 +111,8 @@ impl Routing {
         self.record = buffer;
     }
 
-    pub(crate) fn give_heads(&mut self, heads: [Vec<u8>; 3]) {
-        self.heads = heads;
+    pub(crate) fn give_buffers(&mut self, buffers: Box<Buffers>) {
+        self.buffers = Some(buffers);
     }
 
     /// Notes a subscriber that the publisher should wait for.
@@ -146,10 +157,14 @@ impl Router {
     }
 
     /// Adds or replaces a subscription. Answers whether it is new.
-    pub(crate) fn subscribe(&self, client: &Client, filter: &str, qos: QoS) -> bool {
+    pub(crate) fn subscribe(&self, client: &Arc<Client>, filter: &str, subscription: &Subscription) -> bool {
+        let wanted = Wanted::new(subscription);
         let mut index = self.index.write();
         self.generation.fetch_add(1, Ordering::Release);
-        index.trie.insert(filter, client.subscriber, qos).is_none()
+        match topic::share(filter) {
+            Ok(Some(share)) => index.join(client, filter, share.filter, &wanted),
+            _ => index.trie.insert(filter, client.subscriber, wanted).is_none(),
+        }
     }
 
     /// Takes subscriptions away, a few at a time so that nobody waits long. Answers how many there were.
@@ -158,96 +173,204 @@ impl Router {
         for some in filters.chunks(UNSUBSCRIBED_AT_ONCE) {
             let mut index = self.index.write();
             self.generation.fetch_add(1, Ordering::Release);
-            removed +=
-                some.iter().filter(|filter| index.trie.remove(filter, client.subscriber).is_some()).count();
+            removed += some.iter().filter(|filter| index.remove(client, filter)).count();
         }
         removed
     }
 
-    /// Delivers a message to all subscribers, from this task and at once. Answers the mark that an acknowledgement has to wait for.
-    pub(crate) fn publish(&self, message: &Outgoing<'_>, routing: &mut Routing, core: &Core) -> Mark {
-        let matched = self.targets(message.topic, routing, core.hot.match_cache());
-        if matched.targets.is_empty() {
-            return Mark::default();
-        }
-        routing.deliveries += matched.targets.len();
-        let mut frames = Frames::new(message, routing.take_heads());
-        let mark = if message.qos == QoS::AtMostOnce {
-            for target in &matched.targets {
-                deliver_at_most_once(&target.client, &mut frames, routing, core);
-            }
-            Mark::default()
-        } else {
-            deliver_acknowledged(&matched, &mut frames, routing, core)
-        };
-        routing.give_heads(frames.into_heads());
-        mark
+    /// Shared subscriptions: groups, not members.
+    pub(crate) fn shared_groups(&self) -> usize {
+        self.index.read().groups.len()
     }
 
-    fn targets(&self, topic: &str, routing: &mut Routing, cache: usize) -> Arc<Matched> {
+    /// Delivers a message to all subscribers, from this task and at once.
+    pub(crate) fn publish(&self, message: &Outgoing<'_>, routing: &mut Routing, core: &Core) -> Routed {
+        let matched = self.targets(message.topic, routing, core);
+        if matched.targets.is_empty() && matched.groups.is_empty() {
+            return Routed::default();
+        }
+        routing.deliveries += matched.targets.len() + matched.groups.len();
+        let frames = Frames::new(message, routing.take_buffers());
+        let recorder = core.records.recorder_with(routing.take_record());
+        let several = matched.targets.len() + matched.groups.len() > 1;
+        let recorder = recorder.for_message(several, message.origin);
+        let mut delivery = Delivery { frames, recorder, kept: None, provenance: matched.provenance };
+        for target in &matched.targets {
+            if let Some(grant) = target.grant(message.publisher) {
+                delivery.give(&target.client, grant, &matched.topic, routing, core);
+            }
+        }
+        for group in &matched.groups {
+            let topic = &matched.topic;
+            let handed = group.hand_out(core.hot.shared_strategy(), |member| {
+                delivery.give(&member.client, &member.grant, topic, routing, core)
+            });
+            if !handed {
+                core.metrics.dropped(Dropped::NoMember, 1);
+            }
+        }
+        let Delivery { frames, recorder, .. } = delivery;
+        let (record, mark) = recorder.finish();
+        routing.give_record(record);
+        routing.give_buffers(frames.into_buffers());
+        Routed { mark, matched: true }
+    }
+
+    /// Hands a message which a member of a shared subscription has left behind to another one.
+    pub(crate) fn hand_on(&self, left: &Unanswered, routing: &mut Routing, core: &Core) {
+        let group = {
+            let index = self.index.read();
+            let place = index.by_share.get(&*left.share);
+            place.and_then(|place| index.groups.get(*place as usize)).map(Arc::clone)
+        };
+        let message = Outgoing::of(&left.message);
+        let frames = Frames::new(&message, routing.take_buffers());
+        let recorder = core.records.recorder_with(routing.take_record()).for_message(false, None);
+        let mut delivery = Delivery { frames, recorder, kept: None, provenance: true };
+        let handed = group.is_some_and(|group| {
+            group.hand_out(core.hot.shared_strategy(), |member| {
+                delivery.give(&member.client, &member.grant, &left.message.topic, routing, core)
+            })
+        });
+        if !handed {
+            core.metrics.dropped(Dropped::NoMember, 1);
+        }
+        let Delivery { frames, recorder, .. } = delivery;
+        let (record, mark) = recorder.finish();
+        routing.unanswered = routing.unanswered.max(mark);
+        routing.give_record(record);
+        routing.give_buffers(frames.into_buffers());
+    }
+
+    fn targets(&self, topic: &str, routing: &mut Routing, core: &Core) -> Arc<Matched> {
         let valid_for = (self.number, self.generation.load(Ordering::Acquire));
         if let Some(matched) = routing.cache.get(valid_for, topic) {
             return matched;
         }
         let index = self.index.read();
         index.trie.matches(topic, &mut routing.found);
-        let targets = routing.found.iter().filter_map(|(subscriber, qos)| {
-            let client = index.clients.get(subscriber.0 as usize)?;
-            Some(Target { client: Arc::clone(client), qos: *qos })
-        });
-        let matched = Arc::new(Matched { topic: topic.into(), targets: targets.collect() });
+        let (targets, provenance) = targets(&routing.found, &index.clients, core.hot.copies_for_each());
+        let groups = if index.shared.is_empty() {
+            Box::default()
+        } else {
+            index.shared.matches(topic, &mut routing.found_groups);
+            let groups = routing.found_groups.iter();
+            groups.filter_map(|(place, ())| index.groups.get(place.0 as usize).map(Arc::clone)).collect()
+        };
+        let matched = Arc::new(Matched { topic: topic.into(), targets, groups, provenance });
         drop(index);
-        routing.cache.insert(valid_for, Arc::clone(&matched), cache);
+        routing.cache.insert(valid_for, Arc::clone(&matched), core.hot.match_cache());
         matched
     }
 }
 
-/// A message of QoS 1 or 2: to each subscriber at most with the QoS of its subscription.
-fn deliver_acknowledged(
-    matched: &Matched,
-    frames: &mut Frames<'_>,
-    routing: &mut Routing,
-    core: &Core,
-) -> Mark {
-    let recorder = core.records.recorder_with(routing.take_record());
-    let mut recorder = recorder.for_message(matched.targets.len() > 1, frames.message().origin);
-    let mut kept: Option<Arc<Message>> = None;
-    for Target { client, qos } in &matched.targets {
-        match frames.message().qos.min(*qos) {
-            QoS::AtMostOnce => deliver_at_most_once(client, frames, routing, core),
-            qos if may_receive(client, frames, core) => {
-                let message = kept.get_or_insert_with(|| Arc::new(frames.keep(&matched.topic)));
-                client.deliver(message, qos, frames, routing, &mut recorder, core);
+impl Index {
+    fn join(&mut self, client: &Arc<Client>, share: &str, filter: &str, wanted: &Wanted) -> bool {
+        let place = match self.by_share.get(share) {
+            Some(place) => *place,
+            None => {
+                let share: Arc<str> = share.into();
+                let place = self.groups.insert(Arc::new(Group::new(Arc::clone(&share))));
+                let place = u32::try_from(place).expect("2^32 groups are beyond any limit of subscriptions");
+                self.by_share.insert(share, place);
+                self.shared.insert(filter, SubscriberId(place), ());
+                place
             }
-            _ => {}
-        }
+        };
+        self.groups.get(place as usize).is_some_and(|group| group.join(client, wanted))
     }
-    let (buffer, mark) = recorder.finish();
-    routing.give_record(buffer);
-    mark
+
+    fn remove(&mut self, client: &Client, filter: &str) -> bool {
+        let Ok(Some(share)) = topic::share(filter) else {
+            return self.trie.remove(filter, client.subscriber).is_some();
+        };
+        let Some(&place) = self.by_share.get(filter) else { return false };
+        let Some(group) = self.groups.get(place as usize) else { return false };
+        let (was_member, anybody) = group.leave(client.subscriber);
+        if !anybody {
+            self.by_share.remove(filter);
+            self.groups.try_remove(place as usize);
+            self.shared.remove(share.filter, SubscriberId(place));
+        }
+        was_member
+    }
+}
+
+/// One message on its way to its subscribers.
+struct Delivery<'a, 'm> {
+    frames: Frames<'m>,
+    recorder: Recorder<'a>,
+    /// The message as sessions keep it, once one does.
+    kept: Option<Arc<Message>>,
+    provenance: bool,
+}
+
+impl Delivery<'_, '_> {
+    /// Gives the message to one client. Answers whether it is on its way or waits in its queue.
+    fn give(
+        &mut self,
+        client: &Arc<Client>,
+        grant: &Grant,
+        topic: &Arc<str>,
+        routing: &mut Routing,
+        core: &Core,
+    ) -> bool {
+        let message = self.frames.message();
+        if !client.may_receive(message.topic) {
+            core.metrics.dropped(Dropped::ReceiveDenied, 1);
+            return false;
+        }
+        let terms = grant.terms(message.qos, message.retained);
+        if terms.qos == QoS::AtMostOnce {
+            return give_at_most_once(client, &terms, &mut self.frames, routing, core);
+        }
+        let Self { frames, recorder, kept, provenance } = self;
+        let message = kept.get_or_insert_with(|| Arc::new(frames.keep(topic, *provenance)));
+        client.deliver(message, &terms, frames, routing, recorder, core)
+    }
 }
 
 /// QoS 0 goes straight to the outbox: a client without a connection does not get it.
-fn deliver_at_most_once(client: &Arc<Client>, frames: &mut Frames<'_>, routing: &mut Routing, core: &Core) {
-    if !may_receive(client, frames, core) {
-        return;
-    }
+fn give_at_most_once(
+    client: &Arc<Client>,
+    terms: &Terms,
+    frames: &mut Frames<'_>,
+    routing: &mut Routing,
+    core: &Core,
+) -> bool {
     let mut outbox = client.outbox.lock();
     if !outbox.is_open() {
-        return;
+        return false;
     }
-    if !outbox.publish(&frames.plain(), &mut routing.dirty) {
+    let mut taken = outbox.has_room(frames.message().size());
+    if !taken {
         routing.tally.dropped_outbox += 1;
+    } else if !put(&mut outbox, frames, terms, None, false, &mut routing.dirty) {
+        core.metrics.dropped(Dropped::TooLarge, 1);
+        taken = false;
     }
     if outbox.presses() {
         routing.press(client);
     }
+    taken
 }
 
-fn may_receive(client: &Client, frames: &Frames<'_>, core: &Core) -> bool {
-    let may = client.may_receive(frames.message().topic);
-    if !may {
-        core.metrics.dropped(Dropped::ReceiveDenied, 1);
+/// Puts a PUBLISH into an outbox that has room for it, in the form that its client wants. `false`: the packet is larger than
+/// the client takes, and must not be sent [MQTT5-3.1.2-24].
+pub(crate) fn put(
+    outbox: &mut Appender<'_>,
+    frames: &mut Frames<'_>,
+    terms: &Terms,
+    id: Option<PacketId>,
+    dup: bool,
+    dirty: &mut Dirty,
+) -> bool {
+    let shape = outbox.shape();
+    if outbox.is_choosy() && !outbox.takes(frames.len_for(shape, terms, id.is_some())) {
+        return false;
     }
-    may
+    let topic = frames.message().topic;
+    let alias = outbox.alias(topic, || frames.len_for(shape, terms, id.is_some()));
+    outbox.put(&frames.make(shape, terms, id, dup, alias), dirty);
+    true
 }

@@ -49,6 +49,7 @@ const WINDOWS: [(&str, f64); 3] = [("1min", 1.0), ("5min", 5.0), ("15min", 15.0)
 pub(crate) struct Figures {
     pub(crate) uptime: Duration,
     pub(crate) retained: u64,
+    pub(crate) shared: u64,
 }
 
 impl Sys {
@@ -140,7 +141,7 @@ fn current(metrics: &Metrics, figures: Figures, values: &mut Vec<(String, String
         ("bytes/received", metrics.bytes_received.get()),
         ("bytes/sent", metrics.bytes_sent.get()),
         ("subscriptions/count", metrics.subscriptions.get()),
-        ("shared_subscriptions/count", 0),
+        ("shared_subscriptions/count", figures.shared),
         ("retained messages/count", figures.retained),
     ];
     values.push(("version".into(), concat!("distkv version ", env!("CARGO_PKG_VERSION")).into()));
@@ -156,7 +157,11 @@ pub(crate) async fn publish(core: Arc<Core>, mut stop: Stop) {
         let interval = core.limits().sys_interval;
         if !interval.is_zero() {
             let now = clock::now();
-            let figures = Figures { uptime: now - core.started, retained: core.hooks.retained_count() };
+            let figures = Figures {
+                uptime: now - core.started,
+                retained: core.hooks.retained_count(),
+                shared: core.router.shared_groups() as u64,
+            };
             worker::with(|worker| {
                 sys.renew(&core.metrics, figures, now - last, &mut |topic, value| {
                     let message = Outgoing::with_shared(topic, value, QoS::AtMostOnce);
@@ -203,7 +208,7 @@ impl Replay for SysReplay {
             if room == 0 {
                 return Progress::More;
             }
-            sink(RetainedMessage { topic, payload: value, shared: None, qos: 0 });
+            sink(RetainedMessage::new(topic, value, 0));
             self.last = Some(topic.clone());
             room -= 1;
         }
@@ -219,9 +224,14 @@ mod tests {
 
     fn renewed(sys: &mut Sys, metrics: &Metrics) -> BTreeMap<String, String> {
         let mut changed = BTreeMap::new();
-        sys.renew(metrics, Figures { uptime: MINUTE, retained: 2 }, MINUTE, &mut |topic, value| {
-            changed.insert(topic.to_owned(), String::from_utf8(value.to_vec()).unwrap());
-        });
+        sys.renew(
+            metrics,
+            Figures { uptime: MINUTE, retained: 2, shared: 0 },
+            MINUTE,
+            &mut |topic, value| {
+                changed.insert(topic.to_owned(), String::from_utf8(value.to_vec()).unwrap());
+            },
+        );
         changed
     }
 

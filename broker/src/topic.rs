@@ -104,6 +104,17 @@ pub fn check_filter(filter: &str) -> Result<(), FilterError> {
     Ok(())
 }
 
+/// A name or filter as it is inside the broker: behind the mount point of its listener, which its client does not see. In a
+/// shared subscription the mount point belongs before the filter itself.
+#[must_use]
+pub fn mounted<'a>(mount: Option<&str>, topic: &'a str) -> std::borrow::Cow<'a, str> {
+    let Some(mount) = mount else { return topic.into() };
+    match share(topic) {
+        Ok(Some(Share { group, filter })) => format!("{SHARE_PREFIX}{group}/{mount}{filter}").into(),
+        _ => format!("{mount}{topic}").into(),
+    }
+}
+
 /// How many levels a name or filter has; empty ones count.
 #[must_use]
 #[inline]

@@ -1,6 +1,6 @@
 //! Which subscriptions match a topic: a tree of topic levels, changed in place.
 //!
-//! It owns filters and, at the end of each, the subscribers with one value apiece (the granted QoS). It knows nothing of
+//! It owns filters and, at the end of each, the subscribers with one value apiece (what their subscription wants). It knows nothing of
 //! sessions or connections: a subscriber is a number. The memory is kept small since a broker may hold millions of
 //! filters: level names are stored once for the whole tree, all edges live in one hash table, and a node is 40 bytes.
 //!
@@ -27,7 +27,7 @@ const ROOT: u32 = 0;
 /// From this number of subscribers of one filter on they are kept in a hash table.
 const MANY: usize = 16;
 
-/// Filters and their subscribers. `V` is what a subscription carries; of several that match, the greatest counts.
+/// Filters and their subscribers. `V` is what a subscription carries.
 #[derive(Debug)]
 pub struct Trie<V> {
     nodes: Vec<Node<V>>,
@@ -119,7 +119,7 @@ impl<V: Copy + Ord> Trie<V> {
         Some(removed)
     }
 
-    /// Collects who gets a message on `topic`: each subscriber once, with the greatest of its values, ordered by number.
+    /// Collects the subscriptions that match `topic`, ordered by subscriber and, among those of one subscriber, the greatest value first.
     /// `found` is cleared first.
     pub fn matches(&self, topic: &str, found: &mut Vec<(SubscriberId, V)>) {
         found.clear();
@@ -148,9 +148,7 @@ impl<V: Copy + Ord> Trie<V> {
                 }
             }
         }
-        // Greatest value first among those of one subscriber: it is the one that `dedup` keeps.
         found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-        found.dedup_by_key(|found| found.0);
     }
 
     fn node(&self, index: u32) -> &Node<V> {

@@ -16,7 +16,11 @@ use distkv_store::value::Value;
 /// What a client sends. The first byte picks the version and the size limit.
 pub fn packet(data: &[u8]) {
     let Some((first, bytes)) = data.split_first() else { return };
-    let version = if first & 1 == 0 { ProtocolVersion::V3_1_1 } else { ProtocolVersion::V3_1 };
+    let version = match first & 0b101 {
+        0 => ProtocolVersion::V3_1_1,
+        1 => ProtocolVersion::V3_1,
+        _ => ProtocolVersion::V5,
+    };
     let limit = if first & 2 == 0 { 1 << 20 } else { 64 };
     check_stream(bytes, version, limit);
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use distkv_broker::Broker;
-use distkv_broker::message::{Message, QoS};
+use distkv_broker::message::{Extras, Message, QoS};
 use distkv_store::feed::{Change, Observer};
 
-use super::payload;
 use super::topic::Mapping;
+use super::{payload, provenance};
 
 /// The broker's ear at the feed.
 pub(super) struct Messages {
@@ -30,7 +30,16 @@ impl Observer for Messages {
             return;
         }
         let payload = change.entry.value.as_ref().map_or_else(Bytes::new, payload::from_value);
-        let qos = change.entry.meta.qos().and_then(QoS::from_u8).unwrap_or(QoS::AtLeastOnce);
-        self.broker.publish(&Message { topic: topic.into(), payload, qos, retain: false });
+        let meta = &change.entry.meta;
+        let qos = meta.qos().and_then(QoS::from_u8).unwrap_or(QoS::AtLeastOnce);
+        let mut message = Message::new(topic.into(), payload, qos);
+        if meta.properties().is_some() || meta.expiry().is_some() {
+            message.extras = Some(Box::new(Extras {
+                properties: Bytes::copy_from_slice(meta.properties().unwrap_or_default()),
+                expires_at: meta.expiry(),
+                ..Extras::default()
+            }));
+        }
+        self.broker.publish(&message, Some(&provenance::of(change.entry)));
     }
 }

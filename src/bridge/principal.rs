@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use distkv_broker::hooks::{Mark, Principal, Replay, RetainRefused, RetainedMessage};
-use distkv_store::feed::Carrier;
+use distkv_broker::hooks::{
+    Condition, Mark, Principal, Provenance, Replay, RetainRefused, RetainedMessage, Version,
+};
+use distkv_store::feed::{Carrier, Change};
 use distkv_store::meta::Meta;
 use distkv_store::path::PathBuilder;
-use distkv_store::view::{View, WriteError};
+use distkv_store::view::{self, View, WriteError};
 
 use super::replay::{Nothing, Slices};
-use super::{Shared, payload};
+use super::{Shared, payload, provenance};
 
 thread_local! {
     /// Paths are built here: no allocation per message.
@@ -32,7 +34,8 @@ impl User {
         &self,
         path: &mut PathBuilder,
         message: &RetainedMessage<'_>,
-        deliver: &mut dyn FnMut(),
+        condition: Option<Condition<'_>>,
+        deliver: &mut dyn FnMut(Option<&Provenance<'_>>),
     ) -> Result<Mark, RetainRefused> {
         let path = self.bridge.mapping.path(message.topic, path).map_err(|error| {
             tracing::debug!(topic = message.topic, "a retained message has no place in the store: {error}");
@@ -40,13 +43,20 @@ impl User {
         })?;
         // Without a place in the feed the broker would hear nothing of its own message.
         let observer = *self.bridge.observer.get().ok_or(RetainRefused::Unavailable)?;
-        let carrier = Some(Carrier { observer, deliver: &mut |_| deliver() });
-        let committed = if message.payload.is_empty() {
-            // An empty payload deletes [MQTT-3.3.1-10].
-            self.view.delete(path, Meta::default(), carrier)
-        } else {
-            let meta = Meta::default().with_qos(message.qos);
-            self.view.set(path, payload::to_value(message.payload), meta, carrier)
+        let mut deliver = |change: Option<&Change<'_>>| match change {
+            Some(change) => deliver(Some(&provenance::of(change.entry))),
+            None => deliver(None),
+        };
+        let carrier = Some(Carrier { observer, deliver: &mut deliver });
+        // An empty payload deletes [MQTT-3.3.1-10].
+        let value = (!message.payload.is_empty()).then(|| payload::to_value(message.payload));
+        let meta = if value.is_some() { meta_of(message) } else { Meta::default() };
+        let committed = match (condition, value) {
+            (Some(condition), value) => {
+                self.view.write_if(path, in_the_stores_terms(condition), value, meta, carrier)
+            }
+            (None, Some(value)) => self.view.set(path, value, meta, carrier),
+            (None, None) => self.view.delete(path, meta, carrier),
         };
         match committed {
             Ok(committed) => Ok(Mark(committed.lsn.0)),
@@ -63,10 +73,11 @@ impl Principal for User {
     fn retain(
         &self,
         message: &RetainedMessage<'_>,
-        deliver: &mut dyn FnMut(),
+        condition: Option<Condition<'_>>,
+        deliver: &mut dyn FnMut(Option<&Provenance<'_>>),
     ) -> Result<Mark, RetainRefused> {
         // `deliver` routes a message and retains nothing, so the builder is free.
-        PATH.with_borrow_mut(|path| self.write(path, message, deliver))
+        PATH.with_borrow_mut(|path| self.write(path, message, condition, deliver))
     }
 
     fn replay(&self, filter: &str) -> Box<dyn Replay> {
@@ -81,11 +92,33 @@ impl Principal for User {
     }
 }
 
+/// What is to be known of a message beside its payload.
+fn meta_of(message: &RetainedMessage<'_>) -> Meta {
+    let mut meta = Meta::default().with_qos(message.qos);
+    if !message.properties.is_empty() {
+        meta = meta.with_properties(message.properties);
+    }
+    match message.expires_at {
+        Some(at) => meta.with_expiry(at),
+        None => meta,
+    }
+}
+
+fn in_the_stores_terms(condition: Condition<'_>) -> view::Condition<'_> {
+    match condition {
+        Condition::New => view::Condition::New,
+        Condition::Version { node, tick } => view::Condition::Version { node, tick },
+    }
+}
+
 /// A message at QoS 1 or 2 that could be kept at another time must not be acknowledged: its client is to send it again.
 /// What can never be kept is dropped, as MQTT 3 has no other answer.
 fn refusal(message: &RetainedMessage<'_>, error: &WriteError) -> RetainRefused {
     let topic = message.topic;
     match error {
+        WriteError::Conflict { now } => RetainRefused::Conflict(
+            now.as_ref().map(|dot| Version { node: dot.origin.node().as_str().to_owned(), tick: dot.tick.0 }),
+        ),
         WriteError::Unavailable(_) => RetainRefused::Unavailable,
         WriteError::DiskFull | WriteError::Overloaded if message.qos > 0 => {
             tracing::debug!(topic, "a retained message is refused for now: {error}");
@@ -108,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_may_be_kept_later_is_not_acknowledged_now() {
-        let message = |qos| RetainedMessage { topic: "a", payload: b"x", shared: None, qos };
+        let message = |qos| RetainedMessage::new("a", b"x", qos);
         for later in [WriteError::DiskFull, WriteError::Overloaded] {
             assert_eq!(refusal(&message(0), &later), RetainRefused::Quota);
             assert_eq!(refusal(&message(1), &later), RetainRefused::Unavailable);

@@ -6,8 +6,8 @@ use distkv_store::path::Pattern;
 use distkv_store::tree;
 use distkv_store::view::{Cursor, View};
 
-use super::payload;
 use super::topic::Mapping;
+use super::{payload, provenance};
 
 /// The QoS of an entry that no PUBLISH has written: a subscriber's own level decides.
 const NATIVE_QOS: u8 = 2;
@@ -42,16 +42,22 @@ impl Replay for Slices {
                 return;
             }
             let qos = entry.meta.qos().unwrap_or(NATIVE_QOS);
+            let message = |payload| RetainedMessage {
+                properties: entry.meta.properties().unwrap_or_default(),
+                expires_at: entry.meta.expiry(),
+                provenance: Some(provenance::of(entry)),
+                ..RetainedMessage::new(topic, payload, qos)
+            };
             match value.as_payload() {
                 // For MQTT an empty payload is a deletion: it is never replayed.
                 Some([]) => {}
                 // The common case touches no reference count.
                 Some(payload) if payload.len() <= COPIED_MAX => {
-                    sink(RetainedMessage { topic, payload, shared: None, qos });
+                    sink(message(payload));
                 }
                 _ => {
                     let payload = payload::from_value(value);
-                    sink(RetainedMessage { topic, payload: &payload, shared: Some(&payload), qos });
+                    sink(RetainedMessage { shared: Some(&payload), ..message(&payload) });
                 }
             }
         });

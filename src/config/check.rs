@@ -35,6 +35,12 @@ pub enum Rule {
     /// A face that does not exist yet.
     #[error("`{0}`: this version has no {1}; leave the key out, or set it to its default")]
     NotBuilt(&'static str, &'static str),
+    /// A QoS that is none.
+    #[error("`mqtt.offer.maximum_qos` is 0, 1 or 2")]
+    MaximumQos,
+    /// Another server without a port.
+    #[error("`mqtt.offer.redirect`: `{0}` is not of the form HOST:PORT")]
+    Redirect(String),
     /// Zero, where that can't work.
     #[error("`{0}` must be more than zero")]
     Zero(&'static str),
@@ -50,6 +56,15 @@ impl Config {
             && !self.mqtt.allow_anonymous
         {
             return Err(Rule::OpenToAll(listen));
+        }
+        let offer = &self.mqtt.offer;
+        if offer.maximum_qos > 2 {
+            return Err(Rule::MaximumQos);
+        }
+        let redirect = offer.redirect.rsplit_once(':');
+        let is_place = redirect.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !offer.redirect.is_empty() && !is_place {
+            return Err(Rule::Redirect(offer.redirect.clone()));
         }
         self.check_unbuilt()?;
         self.check_listeners()?;

@@ -3,6 +3,7 @@
 use distkv_broker::limits::{DropPolicy, Limits as BrokerLimits};
 use serde::{Deserialize, Serialize};
 
+use super::Offer;
 use super::units::{Period, Size};
 
 /// Every limit of the broker; see [`distkv_broker::limits::Limits`] for what each means and what happens at it.
@@ -23,6 +24,10 @@ pub struct Limits {
     pub queue_bytes: Size,
     pub queues_bytes: Size,
     pub queue_drop: QueueDrop,
+    pub receive_maximum: u16,
+    pub topic_aliases: u16,
+    pub topic_aliases_out: u16,
+    pub keep_alive_max: u16,
     pub outbox_bytes: Size,
     pub outbox_messages: usize,
     pub outboxes_bytes: Size,
@@ -66,6 +71,10 @@ impl Default for Limits {
                 DropPolicy::Newest => QueueDrop::Newest,
                 DropPolicy::Oldest => QueueDrop::Oldest,
             },
+            receive_maximum: broker.receive_maximum,
+            topic_aliases: broker.topic_aliases,
+            topic_aliases_out: broker.topic_aliases_out,
+            keep_alive_max: broker.keep_alive_max,
             outbox_bytes: size(broker.outbox_bytes),
             outbox_messages: broker.outbox_messages,
             outboxes_bytes: size(broker.outboxes_bytes),
@@ -81,8 +90,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same for the broker.
-    pub fn for_broker(&self) -> BrokerLimits {
+    /// The same for the broker, with what is offered.
+    pub(super) fn for_broker(&self, offer: &Offer) -> BrokerLimits {
         BrokerLimits {
             connections: self.connections,
             pending_handshakes: self.pending_handshakes,
@@ -100,6 +109,13 @@ impl Limits {
                 QueueDrop::Newest => DropPolicy::Newest,
                 QueueDrop::Oldest => DropPolicy::Oldest,
             },
+            receive_maximum: self.receive_maximum,
+            topic_aliases: self.topic_aliases,
+            topic_aliases_out: self.topic_aliases_out,
+            keep_alive_max: self.keep_alive_max,
+            copies: offer.copies(),
+            shared_strategy: offer.strategy(),
+            offer: offer.for_broker(),
             outbox_bytes: self.outbox_bytes.as_usize(),
             outbox_messages: self.outbox_messages,
             outboxes_bytes: self.outboxes_bytes.as_usize(),
@@ -114,7 +130,7 @@ impl Limits {
     }
 
     /// The keys that must not be zero, each with whether it is.
-    pub(super) fn zeros(&self) -> [(&'static str, bool); 14] {
+    pub(super) fn zeros(&self) -> [(&'static str, bool); 15] {
         let zero = Period::secs(0);
         [
             ("limits.connections", self.connections == 0),
@@ -126,6 +142,7 @@ impl Limits {
             ("limits.topic_levels", self.topic_levels == 0),
             ("limits.subscriptions", self.subscriptions == 0),
             ("limits.inflight", self.inflight == 0),
+            ("limits.receive_maximum", self.receive_maximum == 0),
             ("limits.outbox_bytes", self.outbox_bytes.0 == 0),
             ("limits.outbox_messages", self.outbox_messages == 0),
             ("limits.outboxes_bytes", self.outboxes_bytes.0 == 0),
@@ -141,6 +158,6 @@ mod tests {
 
     #[test]
     fn the_defaults_are_the_brokers() {
-        assert_eq!(Limits::default().for_broker(), BrokerLimits::default());
+        assert_eq!(Limits::default().for_broker(&Offer::default()), BrokerLimits::default());
     }
 }

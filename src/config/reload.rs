@@ -26,7 +26,7 @@ pub struct Changes {
 
 /// Is this key taken up by a running server?
 fn is_live(key: &str) -> bool {
-    key == "log.level" || key.starts_with("limits.")
+    key == "log.level" || key.starts_with("limits.") || key.starts_with("mqtt.offer.")
 }
 
 impl Config {
@@ -48,6 +48,7 @@ impl Config {
     pub fn with_live_values_of(mut self, new: &Self) -> Self {
         self.log.level = new.log.level.clone();
         self.limits = new.limits.clone();
+        self.mqtt.offer = new.mqtt.offer.clone();
         self
     }
 }

@@ -33,7 +33,7 @@ impl Node {
         let mount: Path = config.mqtt.root.parse().context("`mqtt.root`")?;
         let bridge = Bridge::new(store.clone(), mount).context("`mqtt.root`")?;
         let hooks = Arc::new(bridge.clone());
-        let broker = Arc::new(Broker::new(config.limits.for_broker(), hooks.clone(), hooks));
+        let broker = Arc::new(Broker::new(config.broker_limits(), hooks.clone(), hooks));
         let mut strange = 0_u64;
         for record in sessions.iter() {
             if let Err(error) = broker.restore(record) {
@@ -75,7 +75,7 @@ impl Node {
 
     /// From now on these limits hold.
     pub(super) fn set_limits(&self, config: &Config) {
-        self.broker.set_limits(config.limits.for_broker());
+        self.broker.set_limits(config.broker_limits());
     }
 
     /// Where the numbers come from.

@@ -25,10 +25,10 @@ use crate::journal::{Journal, JournalOptions, Kind};
 use crate::meta::Meta;
 use crate::path::PathRef;
 use crate::replica::Replica;
-use crate::ticks::{Life, NodeName, Tick};
+use crate::ticks::{Life, NodeName, Tick, Tock};
 use crate::tree::Counts;
 use crate::value::Value;
-use crate::view::{Committed, View, Who, WriteError};
+use crate::view::{Committed, Condition, View, Who, WriteError};
 use snapshots::Snapshots;
 
 /// How a store works.
@@ -213,6 +213,11 @@ impl Store {
         Stats { counts, journal: shared.journal.stats(), feed, snapshots: shared.snapshots.stats() }
     }
 
+    /// The greatest tock of all changes that this node knows of.
+    pub fn tock(&self) -> Tock {
+        self.0.shared.read().replica.tock()
+    }
+
     /// This life of the node.
     pub fn life(&self) -> Life {
         self.0.shared.read().replica.origin().life()
@@ -268,11 +273,15 @@ impl Shared {
         path: PathRef<'_>,
         value: Option<Value>,
         meta: Meta,
+        condition: Option<Condition<'_>>,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
         self.admit(value.as_ref())?;
         let mut guard = self.write()?;
         let held = &mut *guard;
+        if let Some(condition) = condition {
+            condition.check(held.replica.get(path))?;
+        }
         held.record.clear();
         let change = match value {
             Some(value) => Some(held.replica.set(path, value, meta, &mut held.record)?),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::chain::Dot;
 use crate::clock;
 use crate::feed::{Carrier, Queue, WatchEvent};
 use crate::journal::{JournalFailed, Lsn};
@@ -51,6 +52,35 @@ pub struct View {
     who: Who,
 }
 
+/// What must hold for a write to be taken. It is looked at in the moment of the write, so that of several writers with the same
+/// condition one succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition<'a> {
+    /// There is no value.
+    New,
+    /// There is a value, and this is its version.
+    Version {
+        /// The node that took its last write.
+        node: &'a str,
+        /// That node's number for it.
+        tick: u64,
+    },
+}
+
+impl Condition<'_> {
+    pub(crate) fn check(&self, entry: Option<&Arc<Entry>>) -> Result<(), WriteError> {
+        let now = entry.filter(|entry| has_value(entry)).map(|entry| entry.version.dot());
+        let holds = match (self, now) {
+            (Self::New, None) => true,
+            (Self::Version { node, tick }, Some(dot)) => {
+                dot.origin.node().as_str() == *node && dot.tick.0 == *tick
+            }
+            _ => false,
+        };
+        if holds { Ok(()) } else { Err(WriteError::Conflict { now: now.cloned() }) }
+    }
+}
+
 /// A write that was taken.
 #[derive(Clone, Debug)]
 pub struct Committed {
@@ -79,6 +109,12 @@ pub enum WriteError {
         bytes: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The condition does not hold.
+    #[error("the entry has changed: read it again, and write anew")]
+    Conflict {
+        /// The event that the entry has now; `None` if it has no value.
+        now: Option<Dot>,
     },
     /// No event can be made.
     #[error("no event can be made any more: the cluster's clock has reached its limit of 2^62")]
@@ -117,7 +153,19 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.shared().commit(path, Some(value), self.stamp(meta), carrier)
+        self.shared().commit(path, Some(value), self.stamp(meta), None, carrier)
+    }
+
+    /// Writes a value, or deletes it with `None`, if `condition` holds; otherwise [`WriteError::Conflict`] tells what is there.
+    pub fn write_if(
+        &self,
+        path: PathRef<'_>,
+        condition: Condition<'_>,
+        value: Option<Value>,
+        meta: Meta,
+        carrier: Option<Carrier<'_>>,
+    ) -> Result<Committed, WriteError> {
+        self.shared().commit(path, value, self.stamp(meta), Some(condition), carrier)
     }
 
     /// Deletes the value at `path`. Where there is none nothing happens, but the carrier is called all the same.
@@ -127,7 +175,7 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.shared().commit(path, None, self.stamp(meta), carrier)
+        self.shared().commit(path, None, self.stamp(meta), None, carrier)
     }
 
     /// Begins to read all entries which match. Internal data is left out unless the pattern begins with it.

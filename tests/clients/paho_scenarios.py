@@ -97,6 +97,7 @@ class Client:
         getattr(transport, "_socket", transport).shutdown(socket.SHUT_RDWR)
 
 
+# [MQTT-3.8.4-6, 7.0.0-2, 7.1.1-1]
 def every_qos():
     publisher = Client("publisher")
     for granted in (0, 1, 2):

@@ -64,6 +64,7 @@ impl Drop for OnDrop<'_> {
     }
 }
 
+/// [MQTT-3.1.0-1]
 #[test]
 fn who_does_not_speak_mqtt_is_closed_without_an_answer() {
     let server = Options::new().set("limits.connect_timeout=1s").start();

@@ -3,9 +3,11 @@
 
 mod cli;
 mod clients;
+mod conformance;
 mod corpora;
 mod disk;
 mod dump;
+mod extensions;
 mod harness;
 mod hostile;
 mod idle;

@@ -63,6 +63,7 @@ fn what_is_published_at_any_qos_is_printed() {
     }
 }
 
+/// [MQTT-7.1.2-1]
 #[test]
 fn it_talks_with_mosquittos_clients() {
     let server = Server::start();

@@ -21,6 +21,7 @@ fn come_back(server: &Server) -> Client {
     keeper
 }
 
+/// [MQTT-3.1.2-5, 4.6.0-6]
 #[test]
 fn thousands_of_queued_messages_come_in_order_after_a_crash() {
     const COUNT: usize = 5_000;
@@ -112,6 +113,7 @@ fn a_queue_is_bounded_in_bytes() {
     keeper.expect_nothing_more();
 }
 
+/// [MQTT-3.3.1-1, 4.3.2-1, 4.4.0-1, 4.6.0-1]
 #[test]
 fn no_more_than_the_window_is_under_way_and_dup_is_set_after_a_reconnect_only() {
     let server = Server::start();
@@ -142,6 +144,7 @@ fn no_more_than_the_window_is_under_way_and_dup_is_set_after_a_reconnect_only() 
     keeper.expect_nothing_more();
 }
 
+/// [MQTT-4.3.3-1, 4.4.0-1]
 #[test]
 fn qos_2_to_a_subscriber_goes_on_after_a_crash_where_it_was() {
     let server = Server::start();
@@ -166,6 +169,7 @@ fn qos_2_to_a_subscriber_goes_on_after_a_crash_where_it_was() {
     keeper.expect_nothing_more();
 }
 
+/// [MQTT-4.3.3-2]
 #[test]
 fn qos_2_of_a_publisher_is_taken_once_although_the_server_crashed_in_between() {
     let server = Server::start();
@@ -186,6 +190,7 @@ fn qos_2_of_a_publisher_is_taken_once_although_the_server_crashed_in_between() {
     keeper.expect_nothing_more();
 }
 
+/// [MQTT-3.1.2-6]
 #[test]
 fn a_clean_session_leaves_nothing_behind() {
     let server = Server::start();
@@ -201,6 +206,7 @@ fn a_clean_session_leaves_nothing_behind() {
     assert!(!Client::connect(server.mqtt(), &Connect::persistent("keeper")).session_present);
 }
 
+/// [MQTT-3.10.4-2, 3.10.4-4]
 #[test]
 fn unsubscribing_is_kept_as_subscribing_is() {
     let server = Server::start();
@@ -268,6 +274,7 @@ fn topics_have_up_to_200_levels() {
     client.expect_nothing_more();
 }
 
+/// [MQTT-3.3.5-1]
 #[test]
 fn overlapping_filters_bring_one_copy_with_the_highest_qos() {
     let server = Server::start();
@@ -281,6 +288,7 @@ fn overlapping_filters_bring_one_copy_with_the_highest_qos() {
     client.expect_nothing_more();
 }
 
+/// [MQTT-3.1.4-2]
 #[test]
 fn a_takeover_closes_the_first_connection_and_keeps_the_session() {
     let server = Server::start();
@@ -298,6 +306,7 @@ fn a_takeover_closes_the_first_connection_and_keeps_the_session() {
     assert_eq!(server.metric("distkv_takeovers_total", &[]), 1.0);
 }
 
+/// [MQTT-3.1.3-6, 3.1.3-8, 3.1.3-9]
 #[test]
 fn client_ids_are_as_each_version_has_them() {
     let server = Server::start();
@@ -320,10 +329,11 @@ fn client_ids_are_as_each_version_has_them() {
     }
 }
 
+/// [MQTT-3.1.2-2]
 #[test]
 fn an_unknown_protocol_level_is_answered_with_code_1() {
     let server = Server::start();
-    for (name, level) in [(&b"MQTT"[..], 5), (b"MQTT", 3), (b"MQIsdp", 4), (b"MQTT", 0)] {
+    for (name, level) in [(&b"MQTT"[..], 3), (b"MQIsdp", 4), (b"MQTT", 0)] {
         let mut body = string(name);
         body.extend([level, 2, 0, 60]);
         body.extend(string(b"client"));
@@ -334,6 +344,7 @@ fn an_unknown_protocol_level_is_answered_with_code_1() {
     }
 }
 
+/// [MQTT-1.5.3-1, 3.1.0-2, 4.8.0-1]
 #[test]
 fn a_broken_packet_closes_the_connection_and_no_other() {
     let server = Server::start();

@@ -40,10 +40,10 @@ const LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// One file of Rust source.
-struct Source {
+pub(crate) struct Source {
     /// From the root of the repository.
-    name: String,
-    text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -94,7 +94,8 @@ fn files(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn named(extension: &str) -> Vec<Source> {
+/// All files that end in `extension`, sorted.
+pub(crate) fn named(extension: &str) -> Vec<Source> {
     let mut found = Vec::new();
     files(&root(), extension, &mut found);
     found.sort();

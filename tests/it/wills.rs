@@ -22,6 +22,7 @@ fn expect_will(watcher: &mut Client, client_id: &str) {
     assert_eq!((publish.topic.clone(), publish.text()), (format!("will/{client_id}"), "gone".to_owned()));
 }
 
+/// [MQTT-3.1.2-8, 3.1.2-10, 3.1.2-24, 3.14.4-3]
 #[test]
 fn every_end_but_disconnect_publishes_the_will() {
     let server = Server::start();
@@ -63,6 +64,7 @@ fn a_client_without_keep_alive_may_be_silent() {
     watcher.expect_nothing_more();
 }
 
+/// [MQTT-3.1.2-17]
 #[test]
 fn a_will_with_retain_is_kept() {
     let server = Server::start();
@@ -131,6 +133,7 @@ fn after_a_stop_only_who_stays_away_has_a_will() {
     only_who_stays_away_has_a_will(by_sigterm);
 }
 
+/// [MQTT-3.14.4-3]
 #[test]
 fn a_disconnect_counts_although_the_server_crashes_right_after_it() {
     let server = Options::new().set("limits.will_grace=0s").start();

@@ -1,17 +1,18 @@
 //! What can be wrong with a packet, in words for the log, and what is to be answered.
 //!
 //! MQTT 3 has one answer to a malformed packet: the connection is closed [MQTT-4.8.0-1]. Only two faults of a
-//! CONNECT are told to the client before: see [`DecodeError::answer`].
+//! CONNECT are told to the client before: see [`DecodeError::answer`]. In MQTT 5 every fault has a reason code
+//! [MQTT5-4.13.1-1]: see [`DecodeError::reason`].
 
 use thiserror::Error;
 
-use super::{ConnectReturnCode, PacketType};
+use super::{PacketType, Property, ReasonCode};
 use crate::topic::{FilterError, NameError};
 
 /// Why a packet is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// Packet type 0 or 15 [MQTT 3.1.1: 2.2.1].
+    /// Packet type 0, or in MQTT 3 type 15 [MQTT 3.1.1: 2.2.1].
     #[error("packet type {0} is reserved")]
     PacketType(u8),
     /// Flags of the fixed header that this packet type must not have [MQTT-2.2.2-2, 3.6.1-1, 3.8.1-1,
@@ -32,6 +33,12 @@ pub enum DecodeError {
     /// The remaining length goes on after four bytes [MQTT 3.1.1: 2.2.3].
     #[error("the remaining length has more than four bytes")]
     RemainingLength,
+    /// The remaining length has more bytes than it needs, which MQTT 5 does not allow [MQTT5-1.5.5-1].
+    #[error("the remaining length has more bytes than it needs")]
+    RemainingLengthNotMinimal,
+    /// A variable byte integer in the packet goes on after four bytes, or has more than it needs [MQTT5-1.5.5-1].
+    #[error("{0} with a variable byte integer that has more bytes than it needs or may have")]
+    VariableInteger(PacketType),
     /// The packet is larger than this server takes.
     #[error("the packet has {size} bytes, the limit (max packet size) is {limit}")]
     TooLarge {
@@ -40,7 +47,7 @@ pub enum DecodeError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The packet's end comes before the end of a field.
+    /// The end of the packet, or of a block of properties, comes before the end of a field.
     #[error("{0} ends in the middle of a field")]
     Truncated(PacketType),
     /// There are bytes behind the last field.
@@ -64,6 +71,67 @@ pub enum DecodeError {
         #[source]
         error: NameError,
     },
+    /// A PUBLISH with neither a topic name nor a topic alias.
+    #[error("PUBLISH without a topic name and without a topic alias")]
+    NoTopic,
+    /// A response topic that is no topic name [MQTT5-3.3.2-14].
+    #[error("{packet}, response topic: {error}")]
+    ResponseTopic {
+        /// The packet: CONNECT for a will.
+        packet: PacketType,
+        /// What is wrong with the name.
+        #[source]
+        error: NameError,
+    },
+    /// There is no property with this identifier.
+    #[error("{packet} with the unknown property {id:#04x}")]
+    PropertyUnknown {
+        /// The packet.
+        packet: PacketType,
+        /// The identifier.
+        id: u8,
+    },
+    /// A property that this packet, or this place in it, may not carry.
+    #[error("{packet} may not carry the property {property} there")]
+    PropertyNotAllowed {
+        /// The packet.
+        packet: PacketType,
+        /// The property.
+        property: Property,
+    },
+    /// A property twice that may be there once.
+    #[error("{packet} with two properties {property}")]
+    PropertyTwice {
+        /// The packet.
+        packet: PacketType,
+        /// The property.
+        property: Property,
+    },
+    /// A property with a value out of its range.
+    #[error("{packet} with the value {value} of the property {property}")]
+    PropertyValue {
+        /// The packet.
+        packet: PacketType,
+        /// The property.
+        property: Property,
+        /// Its value.
+        value: u32,
+    },
+    /// Authentication data, but no authentication method.
+    #[error("{0} with authentication data, but without an authentication method")]
+    AuthenticationDataAlone(PacketType),
+    /// An AUTH without an authentication method.
+    #[error("AUTH without an authentication method")]
+    NoAuthenticationMethod,
+    /// A reason code that is none, or none of this packet [MQTT-3.9.3-2, MQTT5-3.2.2-8, 3.4.2-1, 3.5.2-1, 3.6.2-1, 3.7.2-1,
+    /// 3.9.3-2, 3.11.3-2, 3.14.2-1, 3.15.2-1].
+    #[error("{packet} with reason code {code:#04x}")]
+    ReasonCode {
+        /// The packet.
+        packet: PacketType,
+        /// The code's number.
+        code: u8,
+    },
     /// A filter of a SUBSCRIBE or UNSUBSCRIBE [MQTT-3.8.3-1, 3.10.3-1, 4.7.1-2, 4.7.1-3].
     #[error("{packet}: {error}")]
     Filter {
@@ -79,11 +147,20 @@ pub enum DecodeError {
     /// A requested QoS that is none, or reserved bits beside it [MQTT-3-8.3-4].
     #[error("SUBSCRIBE requests QoS {0:#04x}")]
     RequestedQos(u8),
+    /// Subscription options with reserved bits [MQTT5-3.8.3-5].
+    #[error("SUBSCRIBE with the subscription options {0:#04x}")]
+    SubscriptionOptions(u8),
+    /// A retain handling of 3.
+    #[error("SUBSCRIBE with retain handling 3")]
+    RetainHandling,
+    /// The option No Local on a shared subscription [MQTT5-3.8.3-4].
+    #[error("SUBSCRIBE with the option no local on a shared subscription")]
+    NoLocalShared,
     /// Neither `MQTT` nor `MQIsdp` [MQTT-3.1.2-1].
     #[error("CONNECT with an unknown protocol name")]
     ProtocolName,
     /// A protocol level that is not served under this name [MQTT-3.1.2-2].
-    #[error("CONNECT with protocol level {0}, which is not supported: use MQTT 3.1.1 or 3.1")]
+    #[error("CONNECT with protocol level {0}, which is not supported: use MQTT 5, 3.1.1 or 3.1")]
     ProtocolLevel(u8),
     /// The lowest bit of the connect flags is set [MQTT-3.1.2-3].
     #[error("CONNECT with the reserved flag set")]
@@ -105,9 +182,6 @@ pub enum DecodeError {
     /// [MQTT-3.2.2-1, 3.2.2-4]. Only clients see it.
     #[error("CONNACK with the bytes {0:02x?}")]
     Connack([u8; 2]),
-    /// A SUBACK with an unknown return code [MQTT-3.9.3-2]. Only clients see it.
-    #[error("SUBACK with return code {0:#04x}")]
-    SubackCode(u8),
     /// The first packet of a connection is no CONNECT [MQTT-3.1.0-1].
     #[error("the first packet is not CONNECT")]
     NotConnect,
@@ -128,17 +202,66 @@ pub enum Answer {
     /// Close without a word.
     Close,
     /// Send a CONNACK with this code, then close.
-    Connack(ConnectReturnCode),
+    Connack(ReasonCode),
 }
 
 impl DecodeError {
-    /// What is to be answered.
+    /// What is to be answered in MQTT 3.
     #[must_use]
     pub fn answer(&self) -> Answer {
         match self {
-            Self::ProtocolLevel(_) => Answer::Connack(ConnectReturnCode::UnacceptableProtocolVersion), // MQTT-3.1.2-2
-            Self::ClientIdEmpty => Answer::Connack(ConnectReturnCode::IdentifierRejected), // MQTT-3.1.3-8
-            _ => Answer::Close,                                                            // MQTT-4.8.0-1
+            // MQTT-3.1.2-2, 3.1.3-8
+            Self::ProtocolLevel(_) | Self::ClientIdEmpty => Answer::Connack(self.reason()),
+            _ => Answer::Close, // MQTT-4.8.0-1
+        }
+    }
+
+    /// The most precise reason for the CONNACK or DISCONNECT of MQTT 5 [MQTT5-4.13.1-1]. What can't be parsed by the standard
+    /// is malformed; what can, but is not allowed, is a protocol error, as far as the standard has no closer word.
+    #[must_use]
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::TooLarge { .. } => ReasonCode::PacketTooLarge,
+            Self::ProtocolName | Self::ProtocolLevel(_) => ReasonCode::UnsupportedProtocolVersion,
+            Self::ClientIdEmpty => ReasonCode::ClientIdentifierNotValid,
+            Self::PropertyValue { property: Property::TopicAlias, .. } => ReasonCode::TopicAliasInvalid,
+            Self::PacketIdZero(_)
+            | Self::NoTopic
+            | Self::ResponseTopic { .. }
+            | Self::PropertyTwice { .. }
+            | Self::PropertyValue { .. }
+            | Self::AuthenticationDataAlone(_)
+            | Self::NoAuthenticationMethod
+            | Self::NoFilters(_)
+            | Self::RequestedQos(_)
+            | Self::RetainHandling
+            | Self::NoLocalShared
+            | Self::PasswordWithoutUser
+            | Self::NotConnect
+            | Self::Tls
+            | Self::SecondConnect
+            | Self::Unexpected(_) => ReasonCode::ProtocolError,
+            Self::PacketType(_)
+            | Self::Flags { .. }
+            | Self::PublishQos
+            | Self::DupWithoutQos
+            | Self::RemainingLength
+            | Self::RemainingLengthNotMinimal
+            | Self::VariableInteger(_)
+            | Self::Truncated(_)
+            | Self::Trailing(_)
+            | Self::Utf8(_)
+            | Self::Nul(_)
+            | Self::Topic { .. }
+            | Self::Filter { .. }
+            | Self::PropertyUnknown { .. }
+            | Self::PropertyNotAllowed { .. }
+            | Self::ReasonCode { .. }
+            | Self::SubscriptionOptions(_)
+            | Self::ConnectReserved
+            | Self::WillQos
+            | Self::WillFlags
+            | Self::Connack(_) => ReasonCode::MalformedPacket,
         }
     }
 }
@@ -152,4 +275,7 @@ pub enum EncodeError {
     /// A packet whose remaining length can't be expressed.
     #[error("a packet of {0} bytes is more than MQTT can express (268435455)")]
     PacketTooLong(usize),
+    /// A subscription identifier that can't be expressed.
+    #[error("{0} is no subscription identifier: they go from 1 to 268435455")]
+    SubscriptionIdentifier(u32),
 }

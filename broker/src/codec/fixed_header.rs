@@ -21,23 +21,27 @@ pub(super) struct FixedHeader {
 impl FixedHeader {
     /// Reads the header at the beginning of `buf`; `None` if it is not all there.
     ///
-    /// A length with superfluous zero groups (`80 00`) is taken, as MQTT 3 does not forbid it.
+    /// A length with superfluous zero groups (`80 00`) is taken in MQTT 3, which does not forbid it, and refused in MQTT 5
+    /// [MQTT5-1.5.5-1].
     #[inline]
-    pub(super) fn read(buf: &[u8]) -> Result<Option<Self>, DecodeError> {
+    pub(super) fn read(buf: &[u8], version: ProtocolVersion) -> Result<Option<Self>, DecodeError> {
         match buf {
             [first, length, ..] if *length < 0x80 => {
                 Ok(Some(Self { first: *first, len: 2, remaining: usize::from(*length) }))
             }
-            [first, length @ ..] => Self::read_long(*first, length),
+            [first, length @ ..] => Self::read_long(*first, length, version),
             [] => Ok(None),
         }
     }
 
-    fn read_long(first: u8, length: &[u8]) -> Result<Option<Self>, DecodeError> {
+    fn read_long(first: u8, length: &[u8], version: ProtocolVersion) -> Result<Option<Self>, DecodeError> {
         let mut remaining = 0;
         for (index, byte) in length.iter().take(LENGTH_BYTES_MAX).enumerate() {
             remaining |= usize::from(byte & 0x7f) << (7 * index);
             if byte & 0x80 == 0 {
+                if *byte == 0 && version == ProtocolVersion::V5 {
+                    return Err(DecodeError::RemainingLengthNotMinimal);
+                }
                 return Ok(Some(Self { first, len: index + 2, remaining }));
             }
         }
@@ -52,7 +56,12 @@ impl FixedHeader {
 
     /// The size limit, and the size of packets that have only one.
     #[inline]
-    pub(super) fn check_size(&self, packet: PacketType, limit: usize) -> Result<(), DecodeError> {
+    pub(super) fn check_size(
+        &self,
+        packet: PacketType,
+        version: ProtocolVersion,
+        limit: usize,
+    ) -> Result<(), DecodeError> {
         if self.packet_len() > limit {
             return Err(DecodeError::TooLarge { size: self.packet_len(), limit });
         }
@@ -61,7 +70,8 @@ impl FixedHeader {
             | PacketType::Connect
             | PacketType::Subscribe
             | PacketType::Unsubscribe
-            | PacketType::Suback => return Ok(()),
+            | PacketType::Suback
+            | PacketType::Auth => return Ok(()),
             PacketType::Pingreq | PacketType::Pingresp | PacketType::Disconnect => 0,
             PacketType::Connack
             | PacketType::Puback
@@ -70,10 +80,24 @@ impl FixedHeader {
             | PacketType::Pubcomp
             | PacketType::Unsuback => 2,
         };
-        match self.remaining.cmp(&wanted) {
-            std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Less => Err(DecodeError::Truncated(packet)),
-            std::cmp::Ordering::Greater => Err(DecodeError::Trailing(packet)),
+        if self.remaining == wanted { Ok(()) } else { self.check_other_size(packet, version, wanted) }
+    }
+
+    /// In MQTT 5 all but the pings grow by reason codes and properties.
+    fn check_other_size(
+        &self,
+        packet: PacketType,
+        version: ProtocolVersion,
+        wanted: usize,
+    ) -> Result<(), DecodeError> {
+        if self.remaining < wanted {
+            Err(DecodeError::Truncated(packet))
+        } else if version < ProtocolVersion::V5
+            || matches!(packet, PacketType::Pingreq | PacketType::Pingresp)
+        {
+            Err(DecodeError::Trailing(packet))
+        } else {
+            Ok(())
         }
     }
 }
@@ -86,7 +110,7 @@ pub(super) fn packet_type(first: u8, version: ProtocolVersion) -> Result<PacketT
     if allowed_flags(packet, version) >> flags & 1 == 1 {
         Ok(packet)
     } else {
-        Err(flags_error(packet, flags))
+        Err(flags_error(packet, flags, version))
     }
 }
 
@@ -96,18 +120,20 @@ fn allowed_flags(packet: PacketType, version: ProtocolVersion) -> u16 {
     match packet {
         // DUP, two bits of QoS, RETAIN: all but QoS 3 [MQTT-3.3.1-4] and DUP with QoS 0 [MQTT-3.3.1-2].
         PacketType::Publish => 0b0011_1100_0011_1111,
-        // 0010 [MQTT-3.6.1-1, 3.8.1-1, 3.10.1-1]. MQTT 3.1 sends these again with DUP set.
+        // 0010 [MQTT-3.6.1-1, 3.8.1-1, 3.10.1-1; MQTT5-2.1.3-1]. MQTT 3.1 sends these again with DUP set.
         PacketType::Pubrel | PacketType::Subscribe | PacketType::Unsubscribe => match version {
             ProtocolVersion::V3_1 => 1 << 0b0010 | 1 << 0b1010,
-            ProtocolVersion::V3_1_1 => 1 << 0b0010,
+            ProtocolVersion::V3_1_1 | ProtocolVersion::V5 => 1 << 0b0010,
         },
+        PacketType::Auth if version < ProtocolVersion::V5 => 0,
         _ => 1,
     }
 }
 
 #[cold]
-fn flags_error(packet: PacketType, flags: u8) -> DecodeError {
+fn flags_error(packet: PacketType, flags: u8, version: ProtocolVersion) -> DecodeError {
     match packet {
+        PacketType::Auth if version < ProtocolVersion::V5 => DecodeError::PacketType(packet as u8),
         PacketType::Publish if flags & 0b0110 == 0b0110 => DecodeError::PublishQos,
         PacketType::Publish => DecodeError::DupWithoutQos,
         _ => DecodeError::Flags { packet, flags },

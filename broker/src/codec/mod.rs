@@ -4,6 +4,7 @@
 //! first packet     decode_connect(buf, limit)          -> Connect, which says the version
 //! every other      decode(buf, version, limit)         -> Packet, borrowed from buf
 //! answers          puback(id), suback(out, ..), ..     -> four bytes, or appended to a Vec
+//! what travels     ApplicationProperties               -> kept with a message as the bytes that it came with
 //! ```
 //!
 //! Decoding is incremental: `buf` begins with a packet and may end anywhere. While the packet is not all
@@ -11,31 +12,48 @@
 //! (type, flags, size) is refused before the body is waited for. Which packet may come when is the
 //! connection's business; the errors for it are in [`DecodeError`] too.
 //!
-//! The version is an argument of all that depends on it, or will with MQTT 5: its properties and reason codes
-//! become further fields of these packets.
+//! The version is an argument of all that depends on it. The fields that only MQTT 5 has (properties, reason codes) have
+//! their defaults in packets of MQTT 3, and are left out when one is written. Properties are checked once, when a packet is
+//! decoded, and lists of them are read again from its bytes one by one.
 
 mod ack;
+mod application;
 mod check;
+mod connack;
 mod connect;
+mod disconnect;
 mod error;
 mod fixed_header;
 mod packet;
+mod properties;
+mod property;
 mod publish;
 mod reader;
+mod reason;
+mod suback;
 mod subscribe;
+mod user;
 mod writer;
 
-pub use ack::{DISCONNECT, PINGREQ, PINGRESP, puback, pubcomp, pubrec, pubrel, unsuback};
+pub use ack::{Ack, PINGREQ, PINGRESP, puback, pubcomp, pubrec, pubrel};
+pub use application::{ApplicationProperties, SubscriptionIdentifiers};
 pub use check::check_stream;
-pub use connect::{CONNECT_LEN_MAX, Connack, Connect, ConnectReturnCode, RECOMMENDED_CLIENT_ID_MAX, Will};
+pub use connack::{Connack, ConnackProperties};
+pub use connect::{
+    CONNECT_LEN_MAX, Connect, ConnectProperties, RECOMMENDED_CLIENT_ID_MAX, Will, connect_version,
+};
+pub use disconnect::{Auth, DISCONNECT, Disconnect};
 pub use error::{Answer, DecodeError, EncodeError};
 pub use packet::{Packet, PacketId, PacketType, ProtocolVersion};
-pub use publish::{Delivery, Publish, PublishHeader};
+pub use property::Property;
+pub use publish::{Delivery, Publish, PublishHeader, PublishProperties};
+pub use reason::ReasonCode;
+pub use suback::{Suback, Unsuback, suback, unsuback};
 pub use subscribe::{
-    Filters, Suback, SubackCode, Subscribe, Subscription, Subscriptions, Unsubscribe, suback, subscribe,
-    unsubscribe,
+    Filters, RetainHandling, Subscribe, Subscription, Subscriptions, Unsubscribe, subscribe, unsubscribe,
 };
-pub use writer::REMAINING_LENGTH_MAX;
+pub use user::UserProperties;
+pub use writer::{REMAINING_LENGTH_MAX, VARIABLE_MAX};
 
 use fixed_header::FixedHeader;
 use reader::Reader;
@@ -71,17 +89,17 @@ pub fn decode(
     version: ProtocolVersion,
     limit: usize,
 ) -> Result<Decoded<Packet<'_>>, DecodeError> {
-    let Some(header) = FixedHeader::read(buf)? else {
+    let Some(header) = FixedHeader::read(buf, version)? else {
         return Ok(Decoded::NeedMore { at_least: (buf.len() + 1).max(2) });
     };
     let packet_type = fixed_header::packet_type(header.first, version)?;
-    header.check_size(packet_type, limit)?;
+    header.check_size(packet_type, version, limit)?;
     let len = header.packet_len();
     let Some(body) = buf.get(header.len..len) else {
         return Ok(Decoded::NeedMore { at_least: len });
     };
     let packet = if packet_type == PacketType::Publish {
-        Packet::Publish(Publish::decode(header.first, body)?)
+        Packet::Publish(Publish::decode(header.first, body, version)?)
     } else {
         decode_body(packet_type, body, version)?
     };
@@ -102,7 +120,11 @@ pub fn decode_connect(buf: &[u8], limit: usize) -> Result<Decoded<Connect<'_>>, 
         Some(_) | None => {}
     }
     match decode(buf, ProtocolVersion::V3_1_1, limit.min(CONNECT_LEN_MAX))? {
-        Decoded::Packet { packet: Packet::Connect(packet), len } => Ok(Decoded::Packet { packet, len }),
+        Decoded::Packet { packet: Packet::Connect(packet), len } => {
+            // Now that the version is known, its rules hold for the fixed header, too.
+            FixedHeader::read(buf, packet.version)?;
+            Ok(Decoded::Packet { packet: *packet, len })
+        }
         Decoded::Packet { .. } => Err(DecodeError::NotConnect),
         Decoded::NeedMore { at_least } => Ok(Decoded::NeedMore { at_least }),
     }
@@ -117,20 +139,23 @@ fn decode_body(
 ) -> Result<Packet<'_>, DecodeError> {
     let mut reader = Reader::new(packet_type, body);
     let packet = match packet_type {
-        PacketType::Publish => Packet::Publish(Publish::decode(packet_type.first_byte(), reader.rest())?),
-        PacketType::Puback => Packet::Puback(reader.packet_id()?),
-        PacketType::Pubrec => Packet::Pubrec(reader.packet_id()?),
-        PacketType::Pubrel => Packet::Pubrel(reader.packet_id()?),
-        PacketType::Pubcomp => Packet::Pubcomp(reader.packet_id()?),
-        PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(&mut reader)?),
-        PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(&mut reader)?),
+        PacketType::Publish => {
+            Packet::Publish(Publish::decode(packet_type.first_byte(), reader.rest(), version)?)
+        }
+        PacketType::Puback => Packet::Puback(Ack::decode(&mut reader)?),
+        PacketType::Pubrec => Packet::Pubrec(Ack::decode(&mut reader)?),
+        PacketType::Pubrel => Packet::Pubrel(Ack::decode(&mut reader)?),
+        PacketType::Pubcomp => Packet::Pubcomp(Ack::decode(&mut reader)?),
+        PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(&mut reader, version)?),
+        PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(&mut reader, version)?),
         PacketType::Pingreq => Packet::Pingreq,
-        PacketType::Disconnect => Packet::Disconnect,
-        PacketType::Connect => Packet::Connect(Connect::decode(&mut reader)?),
-        PacketType::Connack => Packet::Connack(Connack::decode(&mut reader, version)?),
-        PacketType::Suback => Packet::Suback(Suback::decode(&mut reader)?),
-        PacketType::Unsuback => Packet::Unsuback(reader.packet_id()?),
+        PacketType::Disconnect => Packet::Disconnect(Disconnect::decode(&mut reader)?),
+        PacketType::Connect => Packet::Connect(Connect::decode(&mut reader)?.into()),
+        PacketType::Connack => Packet::Connack(Connack::decode(&mut reader, version)?.into()),
+        PacketType::Suback => Packet::Suback(Suback::decode(&mut reader, version)?),
+        PacketType::Unsuback => Packet::Unsuback(Unsuback::decode(&mut reader, version)?),
         PacketType::Pingresp => Packet::Pingresp,
+        PacketType::Auth => Packet::Auth(Auth::decode(&mut reader)?),
     };
     reader.end()?;
     Ok(packet)

@@ -5,8 +5,8 @@ use std::fmt;
 use std::num::NonZeroU16;
 
 use super::{
-    Connack, Connect, DISCONNECT, EncodeError, PINGREQ, PINGRESP, Publish, Suback, Subscribe, Unsubscribe,
-    puback, pubcomp, pubrec, pubrel, suback, subscribe, unsuback, unsubscribe,
+    Ack, Auth, Connack, Connect, Disconnect, EncodeError, PINGREQ, PINGRESP, Publish, Suback, Subscribe,
+    Unsuback, Unsubscribe, suback, subscribe, unsuback, unsubscribe,
 };
 
 /// The protocol versions that are served.
@@ -16,6 +16,8 @@ pub enum ProtocolVersion {
     V3_1,
     /// MQTT 3.1.1: `MQTT`, level 4.
     V3_1_1,
+    /// MQTT 5: `MQTT`, level 5.
+    V5,
 }
 
 impl ProtocolVersion {
@@ -24,7 +26,7 @@ impl ProtocolVersion {
     pub fn name(self) -> &'static str {
         match self {
             Self::V3_1 => "MQIsdp",
-            Self::V3_1_1 => "MQTT",
+            Self::V3_1_1 | Self::V5 => "MQTT",
         }
     }
 
@@ -34,6 +36,7 @@ impl ProtocolVersion {
         match self {
             Self::V3_1 => 3,
             Self::V3_1_1 => 4,
+            Self::V5 => 5,
         }
     }
 }
@@ -43,6 +46,7 @@ impl fmt::Display for ProtocolVersion {
         f.write_str(match self {
             Self::V3_1 => "MQTT 3.1",
             Self::V3_1_1 => "MQTT 3.1.1",
+            Self::V5 => "MQTT 5",
         })
     }
 }
@@ -117,6 +121,8 @@ pub enum PacketType {
     Pingreq = 12,
     Pingresp = 13,
     Disconnect = 14,
+    /// In MQTT 5 alone.
+    Auth = 15,
 }
 
 impl PacketType {
@@ -137,6 +143,7 @@ impl PacketType {
             12 => Self::Pingreq,
             13 => Self::Pingresp,
             14 => Self::Disconnect,
+            15 => Self::Auth,
             _ => return None,
         })
     }
@@ -169,27 +176,30 @@ impl fmt::Display for PacketType {
             Self::Pingreq => "PINGREQ",
             Self::Pingresp => "PINGRESP",
             Self::Disconnect => "DISCONNECT",
+            Self::Auth => "AUTH",
         })
     }
 }
 
 /// A packet, valid in itself. Strings and payloads are borrowed from the buffer that it was decoded from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The two that open a connection have many fields and come once: they are boxed, so that all others are smaller.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// A client wants in.
-    Connect(Connect<'a>),
+    Connect(Box<Connect<'a>>),
     /// The server's answer to CONNECT.
-    Connack(Connack),
+    Connack(Box<Connack<'a>>),
     /// An application message.
     Publish(Publish<'a>),
-    /// A QoS 1 message has arrived.
-    Puback(PacketId),
-    /// A QoS 2 message has arrived.
-    Pubrec(PacketId),
+    /// A QoS 1 message has arrived, or was refused.
+    Puback(Ack<'a>),
+    /// A QoS 2 message has arrived, or was refused.
+    Pubrec(Ack<'a>),
     /// The identifier of a QoS 2 message may be used again.
-    Pubrel(PacketId),
+    Pubrel(Ack<'a>),
     /// A QoS 2 delivery is complete.
-    Pubcomp(PacketId),
+    Pubcomp(Ack<'a>),
     /// New subscriptions.
     Subscribe(Subscribe<'a>),
     /// The server's answer to SUBSCRIBE.
@@ -197,13 +207,15 @@ pub enum Packet<'a> {
     /// Ends subscriptions.
     Unsubscribe(Unsubscribe<'a>),
     /// The server's answer to UNSUBSCRIBE.
-    Unsuback(PacketId),
+    Unsuback(Unsuback<'a>),
     /// A client is alive.
     Pingreq,
     /// The server's answer to PINGREQ.
     Pingresp,
-    /// A client leaves in order.
-    Disconnect,
+    /// A client leaves, or in MQTT 5 the server ends the connection.
+    Disconnect(Disconnect<'a>),
+    /// A step of an enhanced authentication.
+    Auth(Auth<'a>),
 }
 
 impl Packet<'_> {
@@ -224,31 +236,48 @@ impl Packet<'_> {
             Self::Unsuback(_) => PacketType::Unsuback,
             Self::Pingreq => PacketType::Pingreq,
             Self::Pingresp => PacketType::Pingresp,
-            Self::Disconnect => PacketType::Disconnect,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
         }
     }
 
-    /// Appends the packet.
+    /// Appends the packet. What the version has no place for is left out.
     ///
     /// # Errors
     /// A field or the packet is too long; nothing was appended.
     pub fn encode(&self, out: &mut Vec<u8>, version: ProtocolVersion) -> Result<(), EncodeError> {
         match self {
-            Self::Connect(connect) => connect.encode(out)?,
+            Self::Connect(connect) => connect.encode(out),
             Self::Connack(connack) => connack.encode(out, version),
-            Self::Publish(publish) => publish.encode(out, version)?,
-            Self::Puback(id) => out.extend_from_slice(&puback(*id)),
-            Self::Pubrec(id) => out.extend_from_slice(&pubrec(*id)),
-            Self::Pubrel(id) => out.extend_from_slice(&pubrel(*id)),
-            Self::Pubcomp(id) => out.extend_from_slice(&pubcomp(*id)),
-            Self::Subscribe(packet) => subscribe(out, packet.packet_id, packet.subscriptions(), version)?,
-            Self::Suback(packet) => suback(out, packet.packet_id, packet.codes(), version)?,
-            Self::Unsubscribe(packet) => unsubscribe(out, packet.packet_id, packet.filters(), version)?,
-            Self::Unsuback(id) => out.extend_from_slice(&unsuback(*id)),
-            Self::Pingreq => out.extend_from_slice(&PINGREQ),
-            Self::Pingresp => out.extend_from_slice(&PINGRESP),
-            Self::Disconnect => out.extend_from_slice(&DISCONNECT),
+            Self::Publish(publish) => publish.encode(out, version),
+            Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
+                ack.encode(out, self.packet_type(), version)
+            }
+            Self::Subscribe(packet) => {
+                let (id, list) = (packet.packet_id, packet.subscriptions());
+                subscribe(out, id, packet.identifier, packet.user, list, version)
+            }
+            Self::Suback(packet) => {
+                let (id, codes) = (packet.packet_id, packet.codes());
+                suback(out, id, codes, packet.reason_string, packet.user, version)
+            }
+            Self::Unsubscribe(packet) => {
+                unsubscribe(out, packet.packet_id, packet.user, packet.filters(), version)
+            }
+            Self::Unsuback(packet) => {
+                let (id, codes) = (packet.packet_id, packet.codes());
+                unsuback(out, id, codes, packet.reason_string, packet.user, version)
+            }
+            Self::Pingreq => {
+                out.extend_from_slice(&PINGREQ);
+                Ok(())
+            }
+            Self::Pingresp => {
+                out.extend_from_slice(&PINGRESP);
+                Ok(())
+            }
+            Self::Disconnect(disconnect) => disconnect.encode(out, version),
+            Self::Auth(auth) => auth.encode(out),
         }
-        Ok(())
     }
 }

@@ -1,11 +1,15 @@
-//! PUBLISH [MQTT 3.1.1: 3.3]: the packet that counts. Topic and payload are borrowed both ways.
+//! PUBLISH [MQTT 3.1.1: 3.3, MQTT 5: 3.3]: the packet that counts. Topic, payload and properties are borrowed both ways.
 
+use std::num::NonZeroU16;
+
+use super::application::{ApplicationProperties, MessageProperties, SubscriptionIdentifiers};
 use super::error::{DecodeError, EncodeError};
+use super::property::{Place, Property};
 use super::reader::Reader;
 use super::writer::{self, FixedHeaderBytes};
 use super::{PacketId, PacketType, ProtocolVersion};
 use crate::message::QoS;
-use crate::topic;
+use crate::topic::{self, NameError};
 
 const RETAIN: u8 = 0b0001;
 const DUP: u8 = 0b1000;
@@ -65,10 +69,60 @@ impl Delivery {
     }
 }
 
+/// The properties of a PUBLISH; by default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishProperties<'a> {
+    /// A number for the topic. With a topic name it takes on its meaning, without one it stands for the name.
+    pub topic_alias: Option<NonZeroU16>,
+    /// How many seconds the message is worth sending.
+    pub message_expiry: Option<u32>,
+    /// Why the receiver gets the message. A client never sends them [MQTT5-3.3.4-6]; that is for the server to check.
+    pub subscription_identifiers: SubscriptionIdentifiers<'a>,
+    /// What travels with the message.
+    pub application: ApplicationProperties<'a>,
+}
+
+impl<'a> PublishProperties<'a> {
+    #[inline]
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        if reader.skip_empty_block() { Ok(Self::default()) } else { Self::decode_some(reader) }
+    }
+
+    #[inline(never)]
+    fn decode_some(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let read = MessageProperties::read(reader, Place::of(PacketType::Publish))?;
+        let MessageProperties { topic_alias, message_expiry, subscription_identifiers, application, .. } =
+            read;
+        Ok(Self { topic_alias, message_expiry, subscription_identifiers, application })
+    }
+
+    /// The size without the length in front.
+    #[inline]
+    fn encoded_len(&self) -> usize {
+        let alias = if self.topic_alias.is_some() { 3 } else { 0 };
+        let expiry = if self.message_expiry.is_some() { 5 } else { 0 };
+        alias + expiry + self.subscription_identifiers.encoded_len() + self.application.len()
+    }
+
+    #[inline]
+    fn append_to(&self, out: &mut Vec<u8>) {
+        if let Some(alias) = self.topic_alias {
+            let [high, low] = alias.get().to_be_bytes();
+            out.extend_from_slice(&[Property::TopicAlias as u8, high, low]);
+        }
+        if let Some(expiry) = self.message_expiry {
+            out.push(Property::MessageExpiryInterval as u8);
+            out.extend_from_slice(&expiry.to_be_bytes());
+        }
+        self.subscription_identifiers.append_to(out);
+        self.application.append_to(out);
+    }
+}
+
 /// A PUBLISH. The caller copies what it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publish<'a> {
-    /// The topic name, valid.
+    /// The topic name, valid. In MQTT 5 it may be empty: then there is an alias.
     pub topic: &'a str,
     /// The payload.
     pub payload: &'a [u8],
@@ -76,16 +130,22 @@ pub struct Publish<'a> {
     pub delivery: Delivery,
     /// The RETAIN flag.
     pub retain: bool,
+    /// The properties; none in MQTT 3.
+    pub properties: PublishProperties<'a>,
 }
 
 impl<'a> Publish<'a> {
     /// Reads what follows the fixed header, whose flags have been checked.
     #[inline]
-    pub(super) fn decode(first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(first: u8, body: &'a [u8], version: ProtocolVersion) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(PacketType::Publish, body);
         let topic = reader.utf8()?;
+        let mut nameless = false;
         if let Err(error) = topic::check_name(topic) {
-            return Err(DecodeError::Topic { packet: PacketType::Publish, error });
+            nameless = version == ProtocolVersion::V5 && error == NameError::Empty;
+            if !nameless {
+                return Err(DecodeError::Topic { packet: PacketType::Publish, error });
+            }
         }
         let dup = first & DUP != 0;
         let delivery = match first >> QOS_SHIFT & 0b11 {
@@ -94,7 +154,14 @@ impl<'a> Publish<'a> {
             2 => Delivery::ExactlyOnce { id: reader.packet_id()?, dup },
             _ => return Err(DecodeError::PublishQos),
         };
-        Ok(Self { topic, payload: reader.rest(), delivery, retain: first & RETAIN != 0 })
+        let properties = match version {
+            ProtocolVersion::V5 => PublishProperties::decode(&mut reader)?,
+            _ => PublishProperties::default(),
+        };
+        if nameless && properties.topic_alias.is_none() {
+            return Err(DecodeError::NoTopic);
+        }
+        Ok(Self { topic, payload: reader.rest(), delivery, retain: first & RETAIN != 0, properties })
     }
 
     /// Appends the whole packet.
@@ -115,6 +182,7 @@ impl<'a> Publish<'a> {
             payload_len: self.payload.len(),
             delivery: self.delivery,
             retain: self.retain,
+            properties: self.properties,
         }
     }
 }
@@ -122,7 +190,7 @@ impl<'a> Publish<'a> {
 /// A PUBLISH without its payload, which the caller sends behind it from where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishHeader<'a> {
-    /// The topic name, valid.
+    /// The topic name, valid. In MQTT 5 it may be empty: then there is an alias.
     pub topic: &'a str,
     /// The payload's size in bytes.
     pub payload_len: usize,
@@ -130,6 +198,8 @@ pub struct PublishHeader<'a> {
     pub delivery: Delivery,
     /// The RETAIN flag.
     pub retain: bool,
+    /// The properties; left out in MQTT 3.
+    pub properties: PublishProperties<'a>,
 }
 
 impl PublishHeader<'_> {
@@ -138,13 +208,25 @@ impl PublishHeader<'_> {
     /// # Errors
     /// The topic or the packet is too long; nothing was appended.
     #[inline]
-    pub fn encode(&self, out: &mut Vec<u8>, _version: ProtocolVersion) -> Result<(), EncodeError> {
+    pub fn encode(&self, out: &mut Vec<u8>, version: ProtocolVersion) -> Result<(), EncodeError> {
         let topic_len = writer::field_len(self.topic.as_bytes())?;
-        let header = FixedHeaderBytes::new(self.first_byte(), self.remaining())?;
+        let properties = self.properties_len(version);
+        if properties > 1 {
+            self.properties.subscription_identifiers.check()?;
+        }
+        let header = FixedHeaderBytes::new(self.first_byte(), self.remaining(properties))?;
         out.extend_from_slice(header.as_slice());
         writer::push_field(out, topic_len, self.topic.as_bytes());
         if let Some(id) = self.delivery.packet_id() {
             out.extend_from_slice(&id.to_be_bytes());
+        }
+        match properties {
+            0 => {}
+            1 => out.push(0),
+            _ => {
+                writer::push_variable(out, self.properties.encoded_len());
+                self.properties.append_to(out);
+            }
         }
         Ok(())
     }
@@ -152,8 +234,8 @@ impl PublishHeader<'_> {
     /// The size of the whole packet in bytes, payload included.
     #[must_use]
     #[inline]
-    pub fn packet_len(&self, _version: ProtocolVersion) -> usize {
-        let remaining = self.remaining();
+    pub fn packet_len(&self, version: ProtocolVersion) -> usize {
+        let remaining = self.remaining(self.properties_len(version));
         writer::fixed_header_len(remaining) + remaining
     }
 
@@ -166,9 +248,19 @@ impl PublishHeader<'_> {
             | u8::from(self.retain)
     }
 
+    /// The size of the properties with their length in front: 1 if there are none, 0 in MQTT 3.
     #[inline]
-    fn remaining(&self) -> usize {
+    fn properties_len(&self, version: ProtocolVersion) -> usize {
+        if version < ProtocolVersion::V5 {
+            return 0;
+        }
+        let len = self.properties.encoded_len();
+        writer::variable_len(len) + len
+    }
+
+    #[inline]
+    fn remaining(&self, properties: usize) -> usize {
         let id = if self.delivery.packet_id().is_some() { 2 } else { 0 };
-        2 + self.topic.len() + id + self.payload_len
+        2 + self.topic.len() + id + properties + self.payload_len
     }
 }

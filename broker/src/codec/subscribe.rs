@@ -1,21 +1,107 @@
-//! SUBSCRIBE, SUBACK and UNSUBSCRIBE [MQTT 3.1.1: 3.8 to 3.10]. Their lists are checked once, when the packet
+//! SUBSCRIBE and UNSUBSCRIBE [MQTT 3.1.1: 3.8, 3.10, MQTT 5: 3.8, 3.10]. Their lists are checked once, when the packet
 //! is decoded, and then read again from its bytes one by one: however many filters there are, nothing is
 //! allocated.
 
+use std::num::NonZeroU32;
+
 use super::error::{DecodeError, EncodeError};
+use super::properties::{self, Block, Properties};
+use super::property::Property;
 use super::reader::Reader;
-use super::writer::{self, FixedHeaderBytes};
+use super::user::UserProperties;
+use super::writer::{self, VARIABLE_MAX};
 use super::{PacketId, PacketType, ProtocolVersion};
 use crate::message::QoS;
 use crate::topic;
 
-/// One filter of a SUBSCRIBE.
+const NO_LOCAL: u8 = 0b0000_0100;
+const RETAIN_AS_PUBLISHED: u8 = 0b0000_1000;
+const RETAIN_HANDLING_SHIFT: u8 = 4;
+const OPTIONS_RESERVED: u8 = 0b1100_0000;
+
+/// Whether retained messages are sent for a new subscription [MQTT 5: 3.8.3.1].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RetainHandling {
+    /// Always [MQTT5-3.3.1-9]. So it is in MQTT 3.
+    #[default]
+    SendAlways = 0,
+    /// If the client did not have this subscription before [MQTT5-3.3.1-10].
+    SendIfNew = 1,
+    /// Never [MQTT5-3.3.1-11].
+    DontSend = 2,
+}
+
+impl RetainHandling {
+    /// The handling of that number; `None` above 2.
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::SendAlways,
+            1 => Self::SendIfNew,
+            2 => Self::DontSend,
+            _ => return None,
+        })
+    }
+
+    /// The number as it stands in the subscription options.
+    #[must_use]
+    pub const fn as_u8(self) -> u8 {
+        self as u8
+    }
+}
+
+/// One filter of a SUBSCRIBE with its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription<'a> {
-    /// The topic filter, valid.
+    /// The topic filter, valid. In MQTT 5 also its share prefix, if it has one.
     pub filter: &'a str,
     /// The greatest QoS that the client wants messages with.
     pub qos: QoS,
+    /// Whether the client does not want its own messages; never on a shared subscription [MQTT5-3.8.3-4].
+    pub no_local: bool,
+    /// Whether RETAIN is forwarded as it was published [MQTT5-3.3.1-13].
+    pub retain_as_published: bool,
+    /// Whether retained messages are sent.
+    pub retain_handling: RetainHandling,
+}
+
+impl<'a> Subscription<'a> {
+    /// A subscription without the options that only MQTT 5 has.
+    #[must_use]
+    pub fn new(filter: &'a str, qos: QoS) -> Self {
+        Self {
+            filter,
+            qos,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::SendAlways,
+        }
+    }
+
+    /// Takes the options apart as far as they are valid. MQTT 3 has but the QoS there.
+    fn with_options(filter: &'a str, options: u8) -> Option<Self> {
+        Some(Self {
+            filter,
+            qos: QoS::from_u8(options & 0b11)?,
+            no_local: options & NO_LOCAL != 0,
+            retain_as_published: options & RETAIN_AS_PUBLISHED != 0,
+            retain_handling: RetainHandling::from_u8(options >> RETAIN_HANDLING_SHIFT & 0b11)?,
+        })
+    }
+
+    fn options(&self, version: ProtocolVersion) -> u8 {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        match version {
+            ProtocolVersion::V5 => {
+                self.qos.as_u8()
+                    | flag(self.no_local, NO_LOCAL)
+                    | flag(self.retain_as_published, RETAIN_AS_PUBLISHED)
+                    | self.retain_handling.as_u8() << RETAIN_HANDLING_SHIFT
+            }
+            _ => self.qos.as_u8(),
+        }
+    }
 }
 
 /// A SUBSCRIBE: at least one filter.
@@ -23,14 +109,23 @@ pub struct Subscription<'a> {
 pub struct Subscribe<'a> {
     /// The packet identifier.
     pub packet_id: PacketId,
+    /// The identifier of all these subscriptions; at most [`VARIABLE_MAX`].
+    pub identifier: Option<NonZeroU32>,
+    /// The user properties.
+    pub user: UserProperties<'a>,
     list: List<'a>,
 }
 
 impl<'a> Subscribe<'a> {
-    pub(super) fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    pub(super) fn decode(reader: &mut Reader<'a>, version: ProtocolVersion) -> Result<Self, DecodeError> {
         let packet_id = reader.packet_id()?;
-        let list = List::check(reader, PacketType::Subscribe, |reader| read_subscription(reader).map(drop))?;
-        Ok(Self { packet_id, list })
+        let properties = match version {
+            ProtocolVersion::V5 => Properties::read(reader)?,
+            _ => Properties::default(),
+        };
+        let list = List::check(reader, PacketType::Subscribe, |reader| check_subscription(reader, version))?;
+        let Properties { subscription_identifier: identifier, user, .. } = properties;
+        Ok(Self { packet_id, identifier, user, list })
     }
 
     /// The filters with their QoS, in the order in which the SUBACK answers them.
@@ -45,16 +140,21 @@ impl<'a> Subscribe<'a> {
 pub struct Unsubscribe<'a> {
     /// The packet identifier.
     pub packet_id: PacketId,
+    /// The user properties.
+    pub user: UserProperties<'a>,
     list: List<'a>,
 }
 
 impl<'a> Unsubscribe<'a> {
-    pub(super) fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    pub(super) fn decode(reader: &mut Reader<'a>, version: ProtocolVersion) -> Result<Self, DecodeError> {
         let packet_id = reader.packet_id()?;
-        let list = List::check(reader, PacketType::Unsubscribe, |reader| {
-            read_filter(reader, PacketType::Unsubscribe).map(drop)
-        })?;
-        Ok(Self { packet_id, list })
+        let Properties { user, .. } = match version {
+            ProtocolVersion::V5 => Properties::read(reader)?,
+            _ => Properties::default(),
+        };
+        let list =
+            List::check(reader, PacketType::Unsubscribe, |reader| check_filter(reader, version).map(drop))?;
+        Ok(Self { packet_id, user, list })
     }
 
     /// The filters.
@@ -88,17 +188,35 @@ impl<'a> List<'a> {
     }
 }
 
-fn read_filter<'a>(reader: &mut Reader<'a>, packet: PacketType) -> Result<&'a str, DecodeError> {
+/// Reads a filter; answers whether it is shared. MQTT 3 has no shared subscriptions: what they look like is not checked there.
+fn check_filter(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<bool, DecodeError> {
     let filter = reader.utf8()?;
-    topic::check_filter(filter).map_err(|error| DecodeError::Filter { packet, error })?;
-    Ok(filter)
+    let shared = match version {
+        ProtocolVersion::V5 => topic::share(filter).map(|share| share.is_some()), // MQTT5-4.8.2-1, 4.8.2-2
+        _ => topic::check_filter(filter).map(|()| false),
+    };
+    shared.map_err(|error| DecodeError::Filter { packet: reader.packet(), error })
 }
 
-fn read_subscription<'a>(reader: &mut Reader<'a>) -> Result<Subscription<'a>, DecodeError> {
-    let filter = read_filter(reader, PacketType::Subscribe)?;
-    let qos = reader.u8()?;
-    let qos = QoS::from_u8(qos).ok_or(DecodeError::RequestedQos(qos))?; // MQTT-3-8.3-4
-    Ok(Subscription { filter, qos })
+fn check_subscription(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<(), DecodeError> {
+    let shared = check_filter(reader, version)?;
+    let options = reader.u8()?;
+    if version < ProtocolVersion::V5 {
+        return QoS::from_u8(options).map(drop).ok_or(DecodeError::RequestedQos(options)); // MQTT-3-8.3-4
+    }
+    if options & OPTIONS_RESERVED != 0 {
+        return Err(DecodeError::SubscriptionOptions(options)); // MQTT5-3.8.3-5
+    }
+    if QoS::from_u8(options & 0b11).is_none() {
+        return Err(DecodeError::RequestedQos(options & 0b11));
+    }
+    if RetainHandling::from_u8(options >> RETAIN_HANDLING_SHIFT).is_none() {
+        return Err(DecodeError::RetainHandling);
+    }
+    if shared && options & NO_LOCAL != 0 {
+        return Err(DecodeError::NoLocalShared); // MQTT5-3.8.3-4
+    }
+    Ok(())
 }
 
 /// The filters of a SUBSCRIBE.
@@ -114,8 +232,7 @@ impl<'a> Iterator for Subscriptions<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let filter = self.reader.utf8().ok()?;
-        let qos = QoS::from_u8(self.reader.u8().ok()?)?;
-        Some(Subscription { filter, qos })
+        Subscription::with_options(filter, self.reader.u8().ok()?)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -147,91 +264,38 @@ impl<'a> Iterator for Filters<'a> {
 
 impl ExactSizeIterator for Filters<'_> {}
 
-/// The answer to one filter of a SUBSCRIBE [MQTT-3.9.3-2].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SubackCode {
-    /// The subscription stands, with this QoS at most.
-    Granted(QoS),
-    /// There is no such subscription. MQTT 3.1 does not know this code, but has no other either.
-    Failure,
-}
-
-impl SubackCode {
-    /// The code's number as it travels.
-    #[must_use]
-    pub fn as_u8(self) -> u8 {
-        match self {
-            Self::Granted(qos) => qos.as_u8(),
-            Self::Failure => 0x80,
-        }
-    }
-
-    fn from_u8(number: u8) -> Option<Self> {
-        match number {
-            0x80 => Some(Self::Failure),
-            _ => QoS::from_u8(number).map(Self::Granted),
-        }
-    }
-}
-
-/// A SUBACK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Suback<'a> {
-    /// The identifier of the SUBSCRIBE [MQTT-3.8.4-2].
-    pub packet_id: PacketId,
-    codes: &'a [u8],
-}
-
-impl<'a> Suback<'a> {
-    pub(super) fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let packet_id = reader.packet_id()?;
-        let codes = reader.rest();
-        match codes.iter().find(|&&code| SubackCode::from_u8(code).is_none()) {
-            Some(&code) => Err(DecodeError::SubackCode(code)),
-            None if codes.is_empty() => Err(DecodeError::Truncated(PacketType::Suback)), // MQTT-3.8.4-5
-            None => Ok(Self { packet_id, codes }),
-        }
-    }
-
-    /// The answers in the order of the filters [MQTT-3.9.3-1].
-    pub fn codes(&self) -> impl ExactSizeIterator<Item = SubackCode> + Clone + use<'a> {
-        self.codes.iter().map(|&code| SubackCode::from_u8(code).unwrap_or(SubackCode::Failure))
-    }
-}
-
-/// Appends a SUBACK: one code for each filter of the SUBSCRIBE, in its order [MQTT-3.8.4-5, 3.9.3-1].
-///
-/// # Errors
-/// The packet is too long; nothing was appended.
-pub fn suback(
-    out: &mut Vec<u8>,
-    id: PacketId,
-    codes: impl ExactSizeIterator<Item = SubackCode>,
-    _version: ProtocolVersion,
-) -> Result<(), EncodeError> {
-    push_head(out, PacketType::Suback, id, codes.len())?;
-    out.extend(codes.map(SubackCode::as_u8));
-    Ok(())
-}
-
 /// Appends a SUBSCRIBE.
 ///
 /// # Errors
-/// A filter or the packet is too long; nothing was appended.
+/// A filter or the packet is too long, or the identifier more than [`VARIABLE_MAX`]; nothing was appended.
 pub fn subscribe<'a>(
     out: &mut Vec<u8>,
     id: PacketId,
+    identifier: Option<NonZeroU32>,
+    user: UserProperties<'_>,
     subscriptions: impl Iterator<Item = Subscription<'a>> + Clone,
-    _version: ProtocolVersion,
+    version: ProtocolVersion,
 ) -> Result<(), EncodeError> {
+    let mut block = Block::new(version);
+    if let Some(identifier) = identifier.map(NonZeroU32::get) {
+        if identifier as usize > VARIABLE_MAX {
+            return Err(EncodeError::SubscriptionIdentifier(identifier));
+        }
+        block.raw(|bytes| {
+            bytes.push(Property::SubscriptionIdentifier as u8);
+            writer::push_variable(bytes, identifier as usize);
+        });
+    }
+    block.user(&user)?;
     let mut size = 0;
     for Subscription { filter, .. } in subscriptions.clone() {
         size += 2 + usize::from(writer::field_len(filter.as_bytes())?) + 1;
     }
-    push_head(out, PacketType::Subscribe, id, size)?;
-    for Subscription { filter, qos } in subscriptions {
-        writer::push_field(out, writer::field_len(filter.as_bytes())?, filter.as_bytes());
-        out.push(qos.as_u8());
+    properties::push_head(out, PacketType::Subscribe, id, &block, size)?;
+    for subscription in subscriptions {
+        let filter = subscription.filter.as_bytes();
+        writer::push_field(out, writer::field_len(filter)?, filter);
+        out.push(subscription.options(version));
     }
     Ok(())
 }
@@ -243,24 +307,19 @@ pub fn subscribe<'a>(
 pub fn unsubscribe<'a>(
     out: &mut Vec<u8>,
     id: PacketId,
+    user: UserProperties<'_>,
     filters: impl Iterator<Item = &'a str> + Clone,
-    _version: ProtocolVersion,
+    version: ProtocolVersion,
 ) -> Result<(), EncodeError> {
+    let mut block = Block::new(version);
+    block.user(&user)?;
     let mut size = 0;
     for filter in filters.clone() {
         size += 2 + usize::from(writer::field_len(filter.as_bytes())?);
     }
-    push_head(out, PacketType::Unsubscribe, id, size)?;
+    properties::push_head(out, PacketType::Unsubscribe, id, &block, size)?;
     for filter in filters {
         writer::push_field(out, writer::field_len(filter.as_bytes())?, filter.as_bytes());
     }
-    Ok(())
-}
-
-/// Fixed header and packet identifier in front of `size` bytes.
-fn push_head(out: &mut Vec<u8>, packet: PacketType, id: PacketId, size: usize) -> Result<(), EncodeError> {
-    let header = FixedHeaderBytes::new(packet.first_byte(), 2 + size)?;
-    out.extend_from_slice(header.as_slice());
-    out.extend_from_slice(&id.to_be_bytes());
     Ok(())
 }

@@ -1,9 +1,12 @@
-//! Writes fixed headers and length-prefixed fields.
+//! Writes fixed headers, length-prefixed fields and variable byte integers (and reads these last).
 
 use super::EncodeError;
 
 /// The largest remaining length: four bytes of seven bits [MQTT 3.1.1: 2.2.3].
 pub const REMAINING_LENGTH_MAX: usize = 268_435_455;
+
+/// The largest variable byte integer [MQTT 5: 1.5.5].
+pub const VARIABLE_MAX: usize = REMAINING_LENGTH_MAX;
 
 /// A fixed header on the stack: the first byte and the remaining length.
 #[derive(Clone, Copy, Debug)]
@@ -61,4 +64,35 @@ pub(super) fn fixed_header_len(remaining: usize) -> usize {
         0x4000..0x20_0000 => 4,
         _ => 5,
     }
+}
+
+/// The size of a variable byte integer.
+#[inline]
+pub(super) fn variable_len(number: usize) -> usize {
+    fixed_header_len(number) - 1
+}
+
+/// Appends a variable byte integer of at most [`VARIABLE_MAX`].
+#[inline]
+pub(super) fn push_variable(out: &mut Vec<u8>, number: usize) {
+    let mut left = number;
+    while left >= 0x80 {
+        out.push((left & 0x7f) as u8 | 0x80);
+        left >>= 7;
+    }
+    out.push(left as u8);
+}
+
+/// The variable byte integer at the beginning of `bytes`, and its size. None if it is cut, has more than four bytes,
+/// or more than it needs [MQTT5-1.5.5-1].
+#[inline]
+pub(super) fn read_variable(bytes: &[u8]) -> Option<(u32, usize)> {
+    let mut number = 0;
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        number |= u32::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return (*byte != 0 || index == 0).then_some((number, index + 1));
+        }
+    }
+    None
 }

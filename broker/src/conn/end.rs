@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::codec::ReasonCode;
 use crate::hooks::LogFailed;
 use crate::metrics::Metrics;
 use crate::outbox::Close;
@@ -12,6 +13,8 @@ use crate::outbox::Close;
 pub(crate) enum End {
     /// The client sent DISCONNECT.
     Disconnect,
+    /// The client sent a DISCONNECT with a reason by which its will is published.
+    DisconnectWith(ReasonCode),
     /// The peer closed its side without DISCONNECT.
     Closed,
     /// The socket failed.
@@ -19,7 +22,9 @@ pub(crate) enum End {
     /// Nothing came for 1.5 keep alives.
     KeepAlive,
     /// The client broke the protocol.
-    Protocol(String),
+    Protocol(ReasonCode, String),
+    /// The client could not prove anew who it is.
+    Unauthorized(ReasonCode),
     /// The client read nothing for too long while data waited for it.
     WriteStall,
     /// There was no room for the client's large packet for too long.
@@ -38,10 +43,34 @@ impl End {
         matches!(self, Self::Told(Close::Shutdown | Close::Now))
     }
 
+    /// Did the client end it by what it sent?
+    pub(crate) fn is_the_clients_own(&self) -> bool {
+        matches!(self, Self::Disconnect | Self::DisconnectWith(_) | Self::Protocol(..))
+    }
+
+    /// What a client of MQTT 5 is told; nothing if it has left by itself or can't be reached.
+    pub(crate) fn reason(&self) -> Option<ReasonCode> {
+        match self {
+            // Who does not read would not read this either.
+            Self::Disconnect
+            | Self::DisconnectWith(_)
+            | Self::Closed
+            | Self::Failed(_)
+            | Self::WriteStall
+            | Self::Told(Close::Now) => None,
+            Self::KeepAlive => Some(ReasonCode::KeepAliveTimeout),
+            Self::Protocol(reason, _) | Self::Unauthorized(reason) => Some(*reason),
+            Self::PacketStall => Some(ReasonCode::QuotaExceeded),
+            Self::Told(Close::TakenOver) => Some(ReasonCode::SessionTakenOver),
+            Self::Told(Close::Shutdown) => Some(ReasonCode::ServerShuttingDown),
+            Self::LogFailed(_) | Self::Unavailable => Some(ReasonCode::ServerBusy),
+        }
+    }
+
     pub(crate) fn count(&self, metrics: &Metrics) {
         match self {
             Self::KeepAlive => metrics.keep_alive_timeouts.add(1),
-            Self::Protocol(_) => metrics.protocol_errors.add(1),
+            Self::Protocol(..) => metrics.protocol_errors.add(1),
             Self::WriteStall => metrics.write_stalls.add(1),
             Self::PacketStall => metrics.packet_stalls.add(1),
             _ => {}
@@ -56,7 +85,12 @@ impl fmt::Display for End {
             Self::Closed => f.write_str("the client closed the connection without DISCONNECT"),
             Self::Failed(error) => write!(f, "the connection failed: {error}"),
             Self::KeepAlive => f.write_str("nothing came within 1.5 times the keep alive"),
-            Self::Protocol(what) => write!(f, "protocol error: {what}"),
+            Self::DisconnectWith(reason) => write!(f, "the client disconnected: {reason}"),
+            Self::Protocol(reason, what) if *reason == ReasonCode::ProtocolError => {
+                write!(f, "protocol error: {what}")
+            }
+            Self::Protocol(reason, what) => write!(f, "{reason}: {what}"),
+            Self::Unauthorized(reason) => write!(f, "the client could not authenticate again: {reason}"),
             Self::WriteStall => f.write_str("the client did not read what waited for it"),
             Self::PacketStall => f.write_str("there was no room for the client's large packet"),
             Self::Told(Close::TakenOver) => f.write_str("the client connected anew"),

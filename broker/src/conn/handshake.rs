@@ -1,32 +1,34 @@
 //! From the first byte to the CONNACK: CONNECT in time, login, the client's seat, its session.
 
+mod hello;
+mod proof;
+mod refusal;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
+use self::hello::Hello;
+use self::refusal::{Refusal, login_refused, malformed, no_room, no_seat};
 use super::input::{Input, Read};
 use super::junk;
 use crate::broker::Core;
 use crate::clock;
-use crate::codec::{self, Answer, Connack, ConnectReturnCode, DecodeError, Decoded, ProtocolVersion};
+use crate::codec::{self, DecodeError, Decoded, ProtocolVersion, ReasonCode};
 use crate::hooks::{Login, LoginRefused, Principal};
+use crate::limits::Limits;
 use crate::metrics::Refused;
 use crate::peer::Peer;
-use crate::registry::{NoSeat, Seat};
-use crate::session::{Connect, Will, keep_alive_timeout};
+use crate::registry::Seat;
 use crate::transport::Transport;
 use crate::wills;
 use crate::worker::{self, Worker};
 
 /// How long a new connection waits until the one before it has left.
 const TAKEOVER: Duration = Duration::from_secs(10);
-/// How long a refused client may take to read why.
-const REFUSAL: Duration = Duration::from_secs(2);
 
 /// A connection that is let in. Its CONNACK is in the outbox.
 pub(super) struct Accepted {
@@ -36,30 +38,22 @@ pub(super) struct Accepted {
     pub(super) principal: Arc<dyn Principal>,
     pub(super) keep_alive: Option<Duration>,
     pub(super) input: Input,
+    pub(super) manner: Manner,
 }
 
-/// Why a connection is turned away, and what its client is told.
-struct Refusal {
-    reason: Refused,
-    answer: Option<ConnectReturnCode>,
-    words: String,
-}
-
-impl Refusal {
-    fn new(reason: Refused, answer: Option<ConnectReturnCode>, words: impl Into<String>) -> Self {
-        Self { reason, answer, words: words.into() }
-    }
-}
-
-/// What a CONNECT says, out of the read buffer.
-struct Hello {
-    version: ProtocolVersion,
-    clean: bool,
-    keep_alive: u16,
-    client_id: Arc<str>,
-    will: Option<Will>,
-    user: Option<Arc<str>>,
-    password: Option<Vec<u8>>,
+/// How this client wants to be spoken with, beside its version.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Manner {
+    /// Reasons in words and user properties may go on any packet [MQTT5-3.1.2-29].
+    pub(super) problem_information: bool,
+    /// The largest packet that the client takes.
+    pub(super) maximum_packet: Option<u32>,
+    /// The client is a broker itself.
+    pub(super) bridge: bool,
+    /// The method by which it has logged in.
+    pub(super) method: Option<Arc<str>>,
+    /// What its topics begin with, unseen by it.
+    pub(super) mount: Option<Arc<str>>,
 }
 
 /// Lets a connection in, or turns it away with a word in the log.
@@ -83,16 +77,7 @@ pub(super) async fn shake_hands<T: Transport>(
     if let Some(left_out) = core.lines.allow(clock::now()) {
         tracing::info!(%peer, left_out, "connection refused: {}", refusal.words);
     }
-    if let Some(code) = refusal.answer {
-        let mut connack = Vec::new();
-        Connack::Refused(code).encode(&mut connack, ProtocolVersion::V3_1_1);
-        let answered = async {
-            socket.write_all(&connack).await?;
-            socket.shutdown().await
-        };
-        // Whoever does not read it does not want to know.
-        let _ = tokio::time::timeout(REFUSAL, answered).await;
-    }
+    refusal.tell(socket).await;
     None
 }
 
@@ -103,8 +88,9 @@ async fn negotiate<T: Transport>(
     deadline: Instant,
 ) -> Result<Accepted, Refusal> {
     let limits = Arc::clone(&core.limits());
+    let mount = peer.listener.mount_point.clone();
     let mut input = Input::new(Arc::clone(&core.unfinished));
-    let hello = poll_fn(|cx| poll_hello(&mut input, socket, core, cx));
+    let hello = first_packet(core, &mut input, socket, &limits, mount.as_deref());
     let mut hello = match tokio::time::timeout_at(deadline, hello).await {
         Ok(hello) => hello?,
         Err(_) => {
@@ -116,79 +102,152 @@ async fn negotiate<T: Transport>(
     if let Some(identity) = &peer.identity {
         hello.user = Some(Arc::clone(identity));
     }
+    redirect(&hello, &limits)?;
+    hello.check_will(&limits)?;
+    let checked =
+        tokio::time::timeout(limits.connect_timeout, log_in(core, &mut input, socket, &hello, peer));
+    let (principal, proof) =
+        checked.await.unwrap_or_else(|_| Err(login_refused(LoginRefused::Unavailable, &hello)))?;
+    let seat = core
+        .registry
+        .sit(&hello.client_id, TAKEOVER, core, || core.make_client(&hello.client_id, &principal));
+    let seat = seat.await.map_err(|why| no_seat(why, &hello))?;
+    let keep_alive = hello::silence(hello.keep_alive(&limits).0);
+    let (clean, version) = (hello.clean, hello.version);
+    let user = principal.user().or(hello.user.as_deref()).unwrap_or("-").to_owned();
+    let manner = Manner {
+        problem_information: hello.problem_information,
+        maximum_packet: hello.maximum_packet,
+        bridge: hello.bridge,
+        method: hello.authentication.as_ref().map(|used| Arc::clone(&used.method)),
+        mount,
+    };
+    let begun = Begin { core, seat: &seat, limits: &limits, proof: proof.as_deref(), manner: &manner };
+    let (epoch, present) = begun.session(hello, &principal);
+    let client = &*seat.client.id;
+    tracing::info!(client, %peer, user, %version, clean, session_present = present, "connected");
+    Ok(Accepted { seat, epoch, version, principal, keep_alive, input, manner })
+}
+
+/// Who comes in is not served here, but is told where.
+fn redirect(hello: &Hello, limits: &Limits) -> Result<(), Refusal> {
+    let Some(redirect) = &limits.offer.redirect else { return Ok(()) };
+    let code = if redirect.permanent { ReasonCode::ServerMoved } else { ReasonCode::UseAnotherServer };
+    let words = format!("client {} is sent to {}", hello.client_id, redirect.to);
+    let refusal = Refusal::new(Refused::Redirected, Some(code), words);
+    Err(refusal.to(hello).with_reference(&redirect.to))
+}
+
+/// Checks who it is: by user name and password, or by the method that the client asks for. The second is the last word of that
+/// method, for the CONNACK.
+async fn log_in<T: Transport>(
+    core: &Core,
+    input: &mut Input,
+    socket: &mut T,
+    hello: &Hello,
+    peer: &Peer,
+) -> Result<(Arc<dyn Principal>, Option<Vec<u8>>), Refusal> {
     let login = Login {
         client_id: &hello.client_id,
         user: hello.user.as_deref(),
         password: hello.password.as_deref(),
         peer,
     };
-    let login = tokio::time::timeout(limits.connect_timeout, core.hooks.authenticate(login)).await;
-    let principal =
-        login.unwrap_or(Err(LoginRefused::Unavailable)).map_err(|why| login_refused(why, &hello))?;
-    let seat = core
-        .registry
-        .sit(&hello.client_id, TAKEOVER, core, || core.make_client(&hello.client_id, &principal));
-    let seat = seat.await.map_err(|why| no_seat(why, &hello))?;
-    if let Some(will) = core.wills.cancel(&hello.client_id) {
-        core.records.will_gone(will.number);
+    if let Some(wanted) = &hello.authentication {
+        return proof::exchange(core, input, socket, hello, wanted, &login).await;
     }
-    let keep_alive = keep_alive_timeout(hello.keep_alive);
-    let (clean, version) = (hello.clean, hello.version);
-    let user = hello.user.as_deref().unwrap_or("-").to_owned();
-    let (epoch, present) = begin(core, &seat, hello, &principal);
-    let client = &*seat.client.id;
-    tracing::info!(client, %peer, user, %version, clean, session_present = present, "connected");
-    Ok(Accepted { seat, epoch, version, principal, keep_alive, input })
+    let principal = core.hooks.authenticate(login).await.map_err(|why| login_refused(why, hello))?;
+    Ok((principal, None))
 }
 
-/// Begins the connection's epoch of the session: CONNACK first, then what waited, then whatever comes.
-fn begin(core: &Core, seat: &Seat, hello: Hello, principal: &Arc<dyn Principal>) -> (u64, bool) {
-    let client = &seat.client;
-    let limits = Arc::clone(&core.limits());
-    let (version, clean) = (hello.version, hello.clean);
-    if clean {
-        // The tree before the session, which may not be locked meanwhile. With the seat nobody adds to them.
-        let filters: Vec<_> =
-            client.lock().session().subscriptions().map(|(filter, _)| Arc::clone(filter)).collect();
-        core.metrics.subscriptions.sub(core.router.unsubscribe(client, &filters) as u64);
-    }
-    let connect = Connect {
-        clean,
-        user: hello.user,
-        version,
-        will: hello.will.map(|will| (core.records.number(), will)),
-    };
-    let now = clock::unix_time().as_secs();
-    let mut recorder = core.records.recorder();
-    let mut locked = client.lock();
-    locked.session().set_limits(limits.of_session());
-    let connected = locked.session().connect(connect, now, &mut recorder);
-    let before = locked.principal();
-    locked.log_in(Arc::clone(principal));
-    let mut connack = Vec::new();
-    Connack::Accepted { session_present: connected.session_present }.encode(&mut connack, version);
-    client.outbox.open(&limits, &connack);
-    worker::with(|Worker { routing, .. }| {
-        client.outbox.lock().mark(recorder.mark());
-        locked.transmit(routing, &mut recorder, core);
-        locked.count_queue(core);
-        drop(locked);
-        // Only if the task before failed: otherwise it has published it itself.
-        if let Some(will) = &connected.will {
-            wills::publish(core, &*before, will, routing);
+/// What is at hand when a session begins its new connection.
+struct Begin<'a> {
+    core: &'a Core,
+    seat: &'a Seat,
+    limits: &'a Limits,
+    proof: Option<&'a [u8]>,
+    manner: &'a Manner,
+}
+
+impl Begin<'_> {
+    /// Begins the connection's epoch of the session: CONNACK first, then what waited, then whatever comes.
+    fn session(&self, mut hello: Hello, principal: &Arc<dyn Principal>) -> (u64, bool) {
+        let (core, client) = (self.core, &self.seat.client);
+        if hello.clean {
+            // The tree before the session, which may not be locked meanwhile. With the seat nobody adds to them.
+            let filters: Vec<_> =
+                client.lock().session().subscriptions().map(|(filter, _)| Arc::clone(filter)).collect();
+            core.metrics.subscriptions.sub(core.router.unsubscribe(client, &filters) as u64);
         }
-        routing.finish(None, core);
-    });
-    (connected.epoch, connected.session_present)
+        let waited = core.wills.cancel(&client.id);
+        let connect = hello.for_session(self.limits, || core.records.number());
+        let now = clock::unix_time().as_secs();
+        let mut recorder = core.records.recorder();
+        let mut locked = client.lock();
+        locked.session().set_limits(self.limits.of_session());
+        let left_behind = if hello.clean { locked.session().take_unanswered() } else { Vec::new() };
+        let connected = locked.session().connect(connect, now, &mut recorder);
+        let before = locked.principal();
+        locked.log_in(Arc::clone(principal));
+        let connack = hello.connack(connected.session_present, self.limits, self.proof);
+        client.outbox.open(self.limits, hello.taste(self.limits, self.manner.mount.as_deref()), &connack);
+        worker::with(|Worker { routing, .. }| {
+            client.outbox.lock().mark(recorder.mark());
+            locked.transmit(routing, &mut recorder, core);
+            locked.count_queue(core);
+            drop(locked);
+            if let Some(will) = waited {
+                // The session for whose end the will waited goes on, or is over by now [MQTT5-3.1.3-9]. One that waits since a
+                // restart has its client back.
+                if hello.clean && will.will.delay > 0 {
+                    wills::publish(core, &*before, &will, routing);
+                } else {
+                    core.records.will_gone(will.number);
+                }
+            }
+            // Only if the task before failed: otherwise it has published it itself.
+            if let Some(will) = &connected.will {
+                wills::publish(core, &*before, will, routing);
+            }
+            for left in &left_behind {
+                core.router.hand_on(left, routing, core);
+            }
+            routing.finish(None, core);
+        });
+        (connected.epoch, connected.session_present)
+    }
 }
 
-fn poll_hello<T: Transport>(
+/// Reads the CONNECT.
+async fn first_packet<T: Transport>(
+    core: &Core,
+    input: &mut Input,
+    socket: &mut T,
+    limits: &Limits,
+    mount: Option<&str>,
+) -> Result<Hello, Refusal> {
+    let limit = limits.packet_bytes;
+    let mut decode = |bytes: &[u8]| match codec::decode_connect(bytes, limit) {
+        Ok(Decoded::Packet { packet, len }) => {
+            Ok(Decoded::Packet { packet: Hello::new(&packet, mount), len })
+        }
+        Ok(Decoded::NeedMore { at_least }) => Ok(Decoded::NeedMore { at_least }),
+        Err(error) => Err(malformed(&error, bytes, codec::connect_version(bytes))),
+    };
+    poll_fn(|cx| poll_packet(input, socket, core, cx, &mut decode)).await
+}
+
+/// Looks for one kind of packet at the beginning of some bytes.
+type Decode<'a, P> = dyn FnMut(&[u8]) -> Result<Decoded<P>, Refusal> + Send + 'a;
+
+/// Reads one packet, as `decode` sees it.
+fn poll_packet<T: Transport, P>(
     input: &mut Input,
     socket: &mut T,
     core: &Core,
     cx: &mut Context<'_>,
-) -> Poll<Result<Hello, Refusal>> {
-    let limit = core.limits().packet_bytes;
+    decode: &mut Decode<'_, P>,
+) -> Poll<Result<P, Refusal>> {
     worker::with(|Worker { buffer, .. }| {
         loop {
             let Poll::Ready(read) = input.poll_read(socket, cx, buffer) else { return Poll::Pending };
@@ -212,12 +271,11 @@ fn poll_hello<T: Transport>(
                 }
             };
             core.metrics.bytes_received.add(received as u64);
-            match codec::decode_connect(bytes, limit) {
+            match decode(bytes) {
                 Ok(Decoded::Packet { packet, len }) => {
                     core.metrics.packets_received.add(1);
-                    let hello = hello(&packet);
                     if input.keep(&bytes[len..], 0, len < bytes.len()) {
-                        return Poll::Ready(Ok(hello));
+                        return Poll::Ready(Ok(packet));
                     }
                     return Poll::Ready(Err(no_room()));
                 }
@@ -226,89 +284,20 @@ fn poll_hello<T: Transport>(
                         return Poll::Ready(Err(no_room()));
                     }
                 }
-                Err(error) => return Poll::Ready(Err(malformed(&error, bytes))),
+                Err(refusal) => return Poll::Ready(Err(refusal)),
             }
         }
     })
 }
 
-fn hello(connect: &codec::Connect<'_>) -> Hello {
-    let will = connect.will.map(|will| Will {
-        topic: will.topic.into(),
-        payload: Bytes::copy_from_slice(will.payload),
-        qos: will.qos,
-        retain: will.retain,
-    });
-    let client_id = if connect.client_id.is_empty() { generated_id() } else { connect.client_id.into() };
-    Hello {
-        version: connect.version,
-        clean: connect.clean_session,
-        keep_alive: connect.keep_alive,
-        client_id,
-        will,
-        user: connect.user.map(Arc::from),
-        password: connect.password.map(<[u8]>::to_vec),
-    }
+/// A packet that does not belong into a handshake.
+fn out_of_place(what: &str, hello: &Hello) -> Refusal {
+    let words = format!("{what} instead of AUTH (client {})", hello.client_id);
+    Refusal::new(Refused::NotMqtt, Some(ReasonCode::ProtocolError), words).to(hello)
 }
 
-/// An identifier for a client without one [MQTT-3.1.3-6]: random, so that nobody can guess it to take over.
-fn generated_id() -> Arc<str> {
-    let mut random = [0; 16];
-    if getrandom::fill(&mut random).is_err() {
-        // No randomness from the system: unique is what matters most.
-        random = clock::unix_time().as_nanos().to_be_bytes();
-    }
-    format!("auto-{:032x}", u128::from_be_bytes(random)).into()
-}
-
-fn malformed(error: &DecodeError, bytes: &[u8]) -> Refusal {
-    let answer = match error.answer() {
-        Answer::Connack(code) => Some(code),
-        Answer::Close => None,
-    };
-    match error {
-        DecodeError::NotConnect | DecodeError::Tls | DecodeError::ProtocolName => {
-            Refusal::new(Refused::NotMqtt, answer, format!("{error}: {}", junk::recognise(bytes)))
-        }
-        DecodeError::ProtocolLevel(_) => Refusal::new(Refused::ProtocolLevel, answer, error.to_string()),
-        DecodeError::ClientIdEmpty => Refusal::new(Refused::ClientId, answer, error.to_string()),
-        _ => Refusal::new(Refused::NotMqtt, answer, error.to_string()),
-    }
-}
-
-fn no_room() -> Refusal {
-    Refusal::new(Refused::Unavailable, None, "there is no room for an unfinished packet")
-}
-
-fn login_refused(why: LoginRefused, hello: &Hello) -> Refusal {
-    let (reason, code, words) = match why {
-        LoginRefused::BadCredentials => {
-            (Refused::BadCredentials, ConnectReturnCode::BadUserNameOrPassword, "wrong user name or password")
-        }
-        LoginRefused::NotAuthorized => {
-            (Refused::NotAuthorized, ConnectReturnCode::NotAuthorized, "not authorized")
-        }
-        LoginRefused::Unavailable => {
-            (Refused::Unavailable, ConnectReturnCode::ServerUnavailable, "logins can't be checked")
-        }
-    };
-    let user = hello.user.as_deref().unwrap_or("-");
-    Refusal::new(reason, Some(code), format!("{words} (client {}, user {user})", hello.client_id))
-}
-
-fn no_seat(why: NoSeat, hello: &Hello) -> Refusal {
-    let client = &hello.client_id;
-    match why {
-        NoSeat::Overtaken => {
-            Refusal::new(Refused::Unavailable, None, format!("client {client} connected once more meanwhile"))
-        }
-        NoSeat::Timeout => {
-            let words = format!("the previous connection of client {client} did not end in time");
-            Refusal::new(Refused::Unavailable, Some(ConnectReturnCode::ServerUnavailable), words)
-        }
-        NoSeat::Full => {
-            let words = format!("the limit of sessions is reached (client {client})");
-            Refusal::new(Refused::TooManySessions, Some(ConnectReturnCode::ServerUnavailable), words)
-        }
-    }
+/// A packet of the exchange that breaks the protocol.
+fn broken(error: &DecodeError, hello: &Hello) -> Refusal {
+    let words = format!("{error} (client {})", hello.client_id);
+    Refusal::new(Refused::NotMqtt, Some(error.reason()), words).to(hello)
 }

@@ -35,6 +35,11 @@ impl Output {
         !self.batch.is_empty()
     }
 
+    /// Was a packet cut in the middle? (It may also have ended with the last write: that is not looked at.)
+    pub(super) fn is_within_a_packet(&self) -> bool {
+        self.batch.is_begun()
+    }
+
     /// The buffer goes back to the worker.
     pub(super) fn recycle(&mut self, worker: &mut Worker) {
         worker.routing.dirty.recycle(&mut self.batch);

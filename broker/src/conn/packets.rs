@@ -1,14 +1,17 @@
-//! What the client's packets do. Acknowledgements gather in the worker and go to the own outbox together, once per batch, with the
-//! mark for which they have to wait.
+//! What the client's packets do, but for PUBLISH and SUBSCRIBE, which have files of their own. Acknowledgements gather in the worker and
+//! go to the own outbox together, once per batch, with the mark for which they have to wait.
 
 use bytes::Bytes;
 
 use super::Connection;
 use super::end::End;
-use crate::codec::{self, DecodeError, Decoded, Delivery, PINGRESP, Packet, PacketType, Publish};
+use crate::codec::{
+    self, Ack, DecodeError, Decoded, Disconnect, PINGRESP, Packet, PacketType, ProtocolVersion, ReasonCode,
+    UserProperties,
+};
 use crate::hooks::Mark;
-use crate::router::{Accepted, Outgoing, Routing, accept};
-use crate::session::{Ack, Incoming, Log, Origin, PacketId, Session, WrongAck};
+use crate::router::Routing;
+use crate::session::{self, Log, PacketId, Session, WrongAck};
 use crate::transport::Transport;
 
 /// Packets in one batch, at most.
@@ -79,7 +82,7 @@ impl<T: Transport> Connection<T> {
                     packets += 1;
                     routing.tally.packets_received += 1;
                     batch.decoded += len;
-                    self.handle(packet, &rest[..len], owner, routing)?;
+                    self.handle(&packet, &rest[..len], owner, routing)?;
                 }
             }
             // Also when there is a subscriber to wait for, before messages to it are lost.
@@ -91,7 +94,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Moves the batch's acknowledgements into the own outbox, and what the session lets go now.
-    fn acknowledge(&mut self, routing: &mut Routing) {
+    pub(super) fn acknowledge(&self, routing: &mut Routing) {
         let acks = &mut routing.acks;
         if acks.packets > 0 {
             let mut outbox = self.client.outbox.lock();
@@ -111,23 +114,30 @@ impl<T: Transport> Connection<T> {
 
     fn handle(
         &mut self,
-        packet: Packet<'_>,
+        packet: &Packet<'_>,
         frame: &[u8],
         owner: Option<&Bytes>,
         routing: &mut Routing,
     ) -> Result<(), End> {
         match packet {
-            Packet::Publish(publish) => return self.publish(&publish, frame, owner, routing),
-            Packet::Puback(id) => self.flow_ended(routing, |session, log| session.handle_puback(id, log))?,
-            Packet::Pubcomp(id) => {
-                self.flow_ended(routing, |session, log| session.handle_pubcomp(id, log))?;
+            Packet::Publish(publish) => return self.publish(publish, frame, owner, routing),
+            Packet::Puback(ack) => {
+                self.flow_ended(routing, |session, log| session.handle_puback(ack.id, log))?;
             }
-            Packet::Pubrec(id) => self.received(id, routing)?,
-            Packet::Pubrel(id) => self.released(id, routing),
-            Packet::Subscribe(subscribe) => self.subscribe(&subscribe, routing),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, routing),
+            Packet::Pubcomp(ack) => {
+                self.flow_ended(routing, |session, log| session.handle_pubcomp(ack.id, log))?;
+            }
+            // Refused by the client: its flow ends here [MQTT 5: 4.3.3].
+            Packet::Pubrec(ack) if ack.reason.is_error() => {
+                self.flow_ended(routing, |session, log| Ok(session.end_flow(ack.id, log)))?;
+            }
+            Packet::Pubrec(ack) => self.received(ack.id, routing)?,
+            Packet::Pubrel(ack) => self.released(ack.id, routing),
+            Packet::Subscribe(subscribe) => return self.subscribe(subscribe, routing),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, routing),
             Packet::Pingreq => routing.acks.packet(&PINGRESP, Mark::default()),
-            Packet::Disconnect => return Err(End::Disconnect),
+            Packet::Disconnect(disconnect) => return Err(self.leaves(disconnect)),
+            Packet::Auth(auth) => return self.authenticate_again(auth),
             Packet::Connect(_) => return Err(protocol(DecodeError::SecondConnect)),
             Packet::Connack(_) => return Err(unexpected(PacketType::Connack)),
             Packet::Suback(_) => return Err(unexpected(PacketType::Suback)),
@@ -137,91 +147,43 @@ impl<T: Transport> Connection<T> {
         Ok(())
     }
 
-    fn publish(
-        &mut self,
-        publish: &Publish<'_>,
-        frame: &[u8],
-        owner: Option<&Bytes>,
-        routing: &mut Routing,
-    ) -> Result<(), End> {
-        routing.tally.publish_received += 1;
-        routing.tally.publish_bytes_received += publish.payload.len() as u64;
-        let shared = owner.map(|owner| owner.slice_ref(publish.payload));
-        let mut message = Outgoing::new(publish.topic, publish.payload, publish.delivery.qos());
-        message.shared = shared.as_ref();
-        match publish.delivery {
-            Delivery::AtMostOnce => {
-                // Without RETAIN the frame can leave as it came, if its length is written as we would.
-                let remaining = 2 + publish.topic.len() + publish.payload.len();
-                let as_it_came = !publish.retain && frame.len() == remaining + header_len(remaining);
-                message.frame = as_it_came.then_some(frame);
-                let mark = self.accept(&message, publish.retain, routing)?;
-                routing.unanswered = routing.unanswered.max(mark);
-            }
-            Delivery::AtLeastOnce { id, .. } => {
-                let mark = self.accept(&message, publish.retain, routing)?;
-                routing.acks.packet(&codec::puback(id), mark);
-            }
-            Delivery::ExactlyOnce { id, dup } => {
-                self.publish_exactly_once(id, dup, publish.retain, message, routing)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A QoS 2 message is routed when it comes, unless it came before [MQTT-4.3.3-2].
-    fn publish_exactly_once(
-        &mut self,
+    /// Answers a packet with its identifier and what became of it. `told` are user properties for the client, which are left out where
+    /// it does not want them [MQTT5-3.1.2-29], or where they make the packet larger than it takes [MQTT5-3.4.2-3].
+    pub(super) fn answer(
+        &self,
+        packet: PacketType,
         id: PacketId,
-        dup: bool,
-        retain: bool,
-        message: Outgoing<'_>,
+        reason: ReasonCode,
+        told: &[(&str, &str)],
+        mark: Mark,
         routing: &mut Routing,
-    ) -> Result<(), End> {
-        let (incoming, origin) = {
-            let mut locked = self.client.lock();
-            let session = locked.session();
-            let origin = session.is_persistent().then(|| Origin { sid: session.sid(), packet_id: id });
-            (session.check_incoming(id, dup), origin)
-        };
-        let mut message = Outgoing { origin, ..message };
-        match &incoming {
-            Incoming::New => {}
-            Incoming::Unfinished(served) => message.served = served,
-            Incoming::Duplicate => {
-                routing.acks.packet(&codec::pubrec(id), Mark::default());
-                return Ok(());
-            }
-            Incoming::TooMany => {
-                return Err(End::Protocol("too many QoS 2 messages without PUBREL".into()));
-            }
+    ) {
+        if self.version != ProtocolVersion::V5 || (reason == ReasonCode::Success && told.is_empty()) {
+            routing.acks.packet(&short_answer(packet, id), mark);
+            return;
         }
-        let mark = self.accept(&message, retain, routing)?;
-        let mut recorder = self.core.records.recorder();
-        self.client.lock().session().note_incoming(id, &mut recorder);
-        routing.acks.packet(&codec::pubrec(id), mark.max(recorder.mark()));
-        Ok(())
+        let told = if self.manner.problem_information { told } else { &[] };
+        let with = Ack { user: UserProperties::Pairs(told), ..Ack::new(id, reason) };
+        let mut bytes = Vec::new();
+        let fits = with.encode(&mut bytes, packet, self.version).is_ok() && self.takes(bytes.len());
+        if !fits {
+            bytes.clear();
+            // Without properties it is short.
+            let _ = Ack::new(id, reason).encode(&mut bytes, packet, self.version);
+        }
+        routing.acks.packet(&bytes, mark);
     }
 
-    fn accept(&mut self, message: &Outgoing<'_>, retain: bool, routing: &mut Routing) -> Result<Mark, End> {
-        match accept(&self.core, &*self.principal, message, retain, routing) {
-            Accepted::Routed(mark) => {
-                self.unkept = self.unkept.max(mark);
-                Ok(mark)
-            }
-            Accepted::Dropped(reason) => {
-                tracing::debug!(client = &*self.client.id, topic = message.topic, ?reason, "publish dropped");
-                Ok(Mark::default())
-            }
-            Accepted::Unavailable => Err(End::Unavailable),
-        }
+    /// Does the client take a packet of so many bytes?
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        self.manner.maximum_packet.is_none_or(|maximum| bytes <= maximum as usize)
     }
 
     /// PUBACK and PUBCOMP end a flow: there is room in the window.
     fn flow_ended(
         &self,
         routing: &mut Routing,
-        handle: impl FnOnce(&mut Session, &mut dyn Log) -> Result<Ack, WrongAck>,
+        handle: impl FnOnce(&mut Session, &mut dyn Log) -> Result<session::Ack, WrongAck>,
     ) -> Result<(), End> {
         let mut recorder = self.core.records.recorder_with(routing.take_record());
         let handled = handle(self.client.lock().session(), &mut recorder);
@@ -238,32 +200,63 @@ impl<T: Transport> Connection<T> {
         let handled = self.client.lock().session().handle_pubrec(id, &mut recorder);
         let (buffer, mark) = recorder.finish();
         routing.give_record(buffer);
-        handled.map_err(wrong)?;
-        routing.acks.packet(&codec::pubrel(id), mark);
+        let reason = match handled.map_err(wrong)? {
+            session::Ack::Unknown => ReasonCode::PacketIdentifierNotFound,
+            session::Ack::Known | session::Ack::Repeated => ReasonCode::Success,
+        };
+        self.answer(PacketType::Pubrel, id, reason, &[], mark, routing);
         Ok(())
     }
 
     fn released(&self, id: PacketId, routing: &mut Routing) {
         let mut recorder = self.core.records.recorder_with(routing.take_record());
-        self.client.lock().session().handle_pubrel(id, &mut recorder);
+        let known = self.client.lock().session().handle_pubrel(id, &mut recorder);
         let (buffer, mark) = recorder.finish();
         routing.give_record(buffer);
-        routing.acks.packet(&codec::pubcomp(id), mark);
+        let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+        self.answer(PacketType::Pubcomp, id, reason, &[], mark, routing);
+    }
+
+    /// The client's DISCONNECT. It may change for how long its session lasts, but not make one last that would have ended now
+    /// [MQTT5-3.14.2-2].
+    fn leaves(&self, disconnect: &Disconnect<'_>) -> End {
+        if disconnect.server_reference.is_some() {
+            return End::Protocol(ReasonCode::ProtocolError, "DISCONNECT with a server reference".into());
+        }
+        if let Some(wanted) = disconnect.session_expiry {
+            let limit = u32::try_from(self.core.limits().session_expiry.as_secs()).unwrap_or(u32::MAX);
+            let expiry = match wanted {
+                0 => Some(0),
+                _ if limit > 0 && wanted > limit => None,
+                u32::MAX => None,
+                seconds => Some(seconds),
+            };
+            let mut recorder = self.core.records.recorder();
+            if !self.client.lock().session().set_expiry(expiry, &mut recorder) {
+                let words = "DISCONNECT makes a session last that was to end with its connection";
+                return End::Protocol(ReasonCode::ProtocolError, words.into());
+            }
+        }
+        // Only "normal disconnection" discards the will [MQTT5-3.14.4-3].
+        match disconnect.reason {
+            ReasonCode::Success => End::Disconnect,
+            reason => End::DisconnectWith(reason),
+        }
     }
 }
 
-/// Bytes of the fixed header before so many others.
-fn header_len(remaining: usize) -> usize {
-    match remaining {
-        0..0x80 => 2,
-        0x80..0x4000 => 3,
-        0x4000..0x20_0000 => 4,
-        _ => 5,
+/// An acknowledgement that says success, or of MQTT 3.
+fn short_answer(packet: PacketType, id: PacketId) -> [u8; 4] {
+    match packet {
+        PacketType::Pubrec => codec::pubrec(id),
+        PacketType::Pubrel => codec::pubrel(id),
+        PacketType::Pubcomp => codec::pubcomp(id),
+        _ => codec::puback(id),
     }
 }
 
-fn protocol(error: DecodeError) -> End {
-    End::Protocol(error.to_string())
+pub(super) fn protocol(error: DecodeError) -> End {
+    End::Protocol(error.reason(), error.to_string())
 }
 
 fn unexpected(packet: PacketType) -> End {
@@ -271,5 +264,5 @@ fn unexpected(packet: PacketType) -> End {
 }
 
 fn wrong(wrong: WrongAck) -> End {
-    End::Protocol(wrong.to_string())
+    End::Protocol(ReasonCode::ProtocolError, wrong.to_string())
 }

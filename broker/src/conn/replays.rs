@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::requests;
 use crate::broker::Core;
+use crate::clock;
 use crate::hooks::{Principal, Progress, Replay, RetainedMessage};
-use crate::message::{Message, QoS};
+use crate::message::{Message, QoS, Special, Terms};
+use crate::metrics::Dropped;
 use crate::registry::Client;
-use crate::router::{Frames, Outgoing, Routing};
+use crate::router::{Expiry, Frames, Grant, Outgoing, Routing, put};
 use crate::session::{Delivery, PendingReplay, ReplayId, Room, Session};
-use crate::sys;
+use crate::{sys, topic};
 
 /// Messages of one slice, at most.
 const SLICE_MESSAGES: usize = 256;
@@ -21,6 +24,8 @@ const SLICE_BYTES: usize = 64 << 10;
 const TURNS: usize = 16;
 /// No slice while so much waits in the outbox.
 const FULL_BYTES: usize = 64 << 10;
+/// Replays of one connection whose end is still to be told; of more it is not told.
+const MARKERS: usize = 256;
 
 /// See the module.
 #[derive(Default)]
@@ -29,6 +34,63 @@ pub(super) struct Replays {
     none: bool,
     last: Option<ReplayId>,
     under_way: HashMap<ReplayId, Box<dyn Replay>>,
+    markers: Vec<Marker>,
+}
+
+/// The end of the replays of one packet, which the client wants to be told. It belongs to the connection: a client that comes back
+/// asks again.
+#[derive(Debug)]
+pub(super) struct Marker {
+    name: String,
+    filters: Vec<String>,
+    /// What the client asked for without being subscribed to it.
+    unknown: Vec<String>,
+    /// Replays that are not yet at their end.
+    open: Vec<ReplayId>,
+    /// Messages handed over so far.
+    messages: u64,
+}
+
+impl Marker {
+    pub(super) fn new(name: &str, filters: Vec<String>, open: Vec<ReplayId>) -> Self {
+        Self { name: name.to_owned(), filters, unknown: Vec::new(), open, messages: 0 }
+    }
+
+    /// The same with filters that could not be replayed.
+    pub(super) fn without(self, unknown: Vec<String>) -> Self {
+        Self { unknown, ..self }
+    }
+
+    /// What the client is told, as JSON.
+    fn text(&self, tock: u64) -> String {
+        let mut text = format!(r#"{{"messages":{},"filters":{}"#, self.messages, list(&self.filters));
+        if !self.unknown.is_empty() {
+            text += &format!(r#","not_subscribed":{}"#, list(&self.unknown));
+        }
+        text + &format!(r#","tock":{tock}}}"#)
+    }
+}
+
+/// A JSON list of strings.
+fn list(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", quoted.join(","))
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 impl fmt::Debug for Replays {
@@ -59,6 +121,9 @@ impl Replays {
         if self.none || client.outbox.held_bytes() >= FULL_BYTES {
             return false;
         }
+        if self.tell_ends(client, routing, core) {
+            return true;
+        }
         let Some((turn, messages, bytes)) = self.next_turn(client, core) else { return false };
         let replay = self.under_way.entry(turn.id).or_insert_with(|| {
             core.metrics.replays_pending.add(1);
@@ -69,15 +134,60 @@ impl Replays {
             }
         });
         let rights = principal.rights();
+        let giver = Giver::new(client, &turn, core);
+        let mut handed = 0;
         let progress = replay.slice(messages, bytes, &mut |retained| {
             if rights.is_none_or(|rights| rights.receive(retained.topic)) {
-                hand_over(client, &turn, &retained, routing, core);
+                giver.hand_over(&retained, routing);
+                handed += 1;
             }
         });
+        for marker in self.markers.iter_mut().filter(|marker| marker.open.contains(&turn.id)) {
+            marker.messages += handed;
+            if progress == Progress::Done {
+                marker.open.retain(|open| *open != turn.id);
+            }
+        }
         if progress == Progress::Done {
             self.under_way.remove(&turn.id);
             core.metrics.replays_pending.sub(1);
             client.lock().session().replay_done(turn.id, &mut core.records.recorder());
+        }
+        true
+    }
+
+    /// The client wants to know when these replays are over.
+    pub(super) fn mark(&mut self, marker: Marker, core: &Core) {
+        if self.markers.len() < MARKERS {
+            self.markers.push(marker);
+        } else {
+            core.metrics.dropped(Dropped::Quota, 1);
+        }
+        self.look();
+    }
+
+    /// Tells the client which replays have come to their end, if it has a subscription by which it gets that.
+    fn tell_ends(&mut self, client: &Arc<Client>, routing: &mut Routing, core: &Core) -> bool {
+        let Some(at) = self.markers.iter().position(|marker| marker.open.is_empty()) else { return false };
+        // What waits in the queue is of the replay, or before it.
+        if client.has_queue() {
+            return false;
+        }
+        let marker = self.markers.remove(at);
+        let topic = format!("{}{}", requests::REPLAY_TOPIC, marker.name);
+        let qos = {
+            let mut locked = client.lock();
+            let mut subscriptions = locked.session().subscriptions();
+            let ours = |(filter, subscription): (&Arc<str>, crate::session::Subscription)| {
+                topic::matches(filter, &topic).then_some(subscription.qos)
+            };
+            subscriptions.by_ref().filter_map(ours).max()
+        };
+        if let Some(qos) = qos {
+            let text = marker.text(core.hooks.tock());
+            let message = Outgoing::new(&topic, text.as_bytes(), QoS::AtLeastOnce);
+            let terms = Terms::plain(qos.min(QoS::AtLeastOnce));
+            give(client, &message, &terms, routing, core);
         }
         true
     }
@@ -92,7 +202,8 @@ impl Replays {
             core.metrics.replays_pending.sub((before - self.under_way.len()) as u64);
         }
         if session.replays() == 0 {
-            self.none = true;
+            // Ends that are still to be told wait for room in the queue.
+            self.none = self.markers.is_empty();
             self.under_way = HashMap::new();
             return None;
         }
@@ -100,7 +211,7 @@ impl Replays {
         for _ in 0..session.replays().min(TURNS) {
             let turn = session.next_replay(self.last)?;
             self.last = Some(turn.id);
-            let (messages, bytes) = room(session, turn.qos);
+            let (messages, bytes) = room(session, turn.subscription.qos);
             if messages > 0 {
                 return Some((turn, messages, bytes));
             }
@@ -128,35 +239,74 @@ fn room(session: &Session, qos: QoS) -> (usize, usize) {
     }
 }
 
-/// Gives one retained message to the client, at most at the subscription's QoS and with RETAIN 1 [MQTT-3.3.1-8].
-fn hand_over(
-    client: &Client,
-    turn: &PendingReplay,
-    retained: &RetainedMessage<'_>,
-    routing: &mut Routing,
-    core: &Core,
-) {
-    let qos = QoS::from_u8(retained.qos).unwrap_or(QoS::ExactlyOnce);
-    let live = Outgoing::new(retained.topic, retained.payload, qos);
-    let outgoing = Outgoing { retain: true, shared: retained.shared, ..live };
-    let mut frames = Frames::new(&outgoing, routing.take_heads());
-    match qos.min(turn.qos) {
-        QoS::AtMostOnce => client.outbox.lock().put(&frames.plain(), &mut routing.dirty),
-        qos => {
-            let message: Arc<Message> = Arc::new(frames.keep(&retained.topic.into()));
-            let mut recorder = core.records.recorder();
-            let mut locked = client.lock();
-            let mut outbox = client.outbox.lock();
-            let room = Room { outbox: outbox.has_room(message.size()), queues: true };
-            match locked.session().deliver_replayed(&message, qos, room, &mut recorder) {
-                Delivery::Send { packet_id } => {
-                    outbox.put(&frames.with_id(qos, packet_id, false), &mut routing.dirty);
-                    outbox.mark(recorder.mark());
-                }
-                Delivery::Queued { .. } => locked.count_queue(core),
-                Delivery::Dropped(_) => core.metrics.dropped_queue.add(1),
-            }
-        }
+/// Gives retained messages of one replay to the client: at most at the subscription's QoS and with RETAIN 1 [MQTT-3.3.1-8].
+struct Giver<'a> {
+    client: &'a Arc<Client>,
+    special: Option<Arc<Special>>,
+    qos: QoS,
+    core: &'a Core,
+}
+
+impl<'a> Giver<'a> {
+    fn new(client: &'a Arc<Client>, turn: &PendingReplay, core: &'a Core) -> Self {
+        let grant = Grant::of_one(&turn.subscription);
+        Self { client, special: grant.special, qos: grant.qos, core }
     }
-    routing.give_heads(frames.into_heads());
+
+    fn hand_over(&self, retained: &RetainedMessage<'_>, routing: &mut Routing) {
+        let qos = QoS::from_u8(retained.qos).unwrap_or(QoS::ExactlyOnce);
+        let message = Outgoing {
+            shared: retained.shared,
+            properties: retained.properties,
+            expiry: retained.expires_at.map(|at| Expiry::at(at, clock::unix_ms())),
+            provenance: retained.provenance.as_ref(),
+            ..Outgoing::new(retained.topic, retained.payload, qos)
+        };
+        let terms = Terms { qos: qos.min(self.qos), retain: true, special: self.special.clone() };
+        give(self.client, &message, &terms, routing, self.core);
+    }
+}
+
+/// Gives a message to this client alone, in the order of what it gets; the caller has looked whether there is room.
+fn give(client: &Client, message: &Outgoing<'_>, terms: &Terms, routing: &mut Routing, core: &Core) {
+    let mut frames = Frames::new(message, routing.take_buffers());
+    if terms.qos == QoS::AtMostOnce {
+        if !put(&mut client.outbox.lock(), &mut frames, terms, None, false, &mut routing.dirty) {
+            core.metrics.dropped(Dropped::TooLarge, 1);
+        }
+        routing.give_buffers(frames.into_buffers());
+        return;
+    }
+    let provenance = terms.special.as_ref().is_some_and(|special| special.provenance);
+    let kept: Arc<Message> = Arc::new(frames.keep(&message.topic.into(), provenance));
+    let mut recorder = core.records.recorder();
+    let mut locked = client.lock();
+    let mut outbox = client.outbox.lock();
+    if outbox.is_choosy() && !outbox.takes(frames.len_for(outbox.shape(), terms, true)) {
+        core.metrics.dropped(Dropped::TooLarge, 1);
+        routing.give_buffers(frames.into_buffers());
+        return;
+    }
+    let room = Room { outbox: outbox.has_room(kept.size()), queues: true };
+    match locked.session().deliver_replayed(&kept, terms, room, &mut recorder) {
+        Delivery::Send { packet_id } => {
+            put(&mut outbox, &mut frames, terms, Some(packet_id), false, &mut routing.dirty);
+            outbox.mark(recorder.mark());
+        }
+        Delivery::Queued { .. } => locked.count_queue(core),
+        Delivery::Dropped(_) => core.metrics.dropped_queue.add(1),
+    }
+    routing.give_buffers(frames.into_buffers());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_replay_is_told_as_json() {
+        let mut marker = Marker::new("x", vec!["a/#".into(), "say \"hi\"\\\n".into()], Vec::new());
+        marker.messages = 3;
+        assert_eq!(marker.text(9), r#"{"messages":3,"filters":["a/#","say \"hi\"\\\u000a"],"tock":9}"#);
+    }
 }

@@ -3,63 +3,185 @@
 use std::sync::Arc;
 
 use super::Connection;
-use crate::codec::{self, SubackCode, Subscribe, Unsubscribe};
-use crate::message::QoS;
+use super::end::End;
+use super::replays::Marker;
+use super::requests::{self, Asked};
+use crate::codec::{self, ReasonCode, RetainHandling, Subscribe, Unsubscribe, UserProperties};
+use crate::limits::Offer;
 use crate::records::Recorder;
 use crate::router::Routing;
-use crate::session::Subscription;
+use crate::session::{ReplayId, Subscription};
+use crate::topic;
 use crate::transport::Transport;
 
+/// Filters whose replay is asked for in one PUBLISH; further ones are left out.
+const FILTERS_AT_ONCE: usize = 1024;
+
+/// What a whole SUBSCRIBE says about each of its filters.
+#[derive(Clone, Copy)]
+struct Common<'a> {
+    identifier: Option<std::num::NonZeroU32>,
+    asked: Asked<'a>,
+}
+
 impl<T: Transport> Connection<T> {
-    pub(super) fn subscribe(&mut self, subscribe: &Subscribe<'_>, routing: &mut Routing) {
+    pub(super) fn subscribe(&mut self, subscribe: &Subscribe<'_>, routing: &mut Routing) -> Result<(), End> {
         let mut recorder = self.core.records.recorder_with(routing.take_record());
+        let common = Common { identifier: subscribe.identifier, asked: requests::asked(&subscribe.user) };
         let mut codes = Vec::new();
-        for codec::Subscription { filter, qos } in subscribe.subscriptions() {
-            let granted = self.subscribe_one(filter, qos, &mut recorder);
-            codes.push(if granted { SubackCode::Granted(qos) } else { SubackCode::Failure });
+        let (mut owed, mut granted) = (Vec::new(), Vec::new());
+        for wanted in subscribe.subscriptions() {
+            let result = self.subscribe_one(&wanted, common, &mut recorder);
+            codes.push(match result {
+                Ok((qos, replay)) => {
+                    owed.extend(replay);
+                    if common.asked.replay.is_some() {
+                        granted.push(wanted.filter.to_owned());
+                    }
+                    ReasonCode::granted(qos)
+                }
+                Err(code) => code,
+            });
         }
         let (buffer, mark) = recorder.finish();
         routing.give_record(buffer);
         let mut suback = Vec::new();
+        let (id, user) = (subscribe.packet_id, UserProperties::default());
         // It is shorter than the SUBSCRIBE that it answers.
-        if codec::suback(&mut suback, subscribe.packet_id, codes.into_iter(), self.version).is_ok() {
+        if codec::suback(&mut suback, id, codes.into_iter(), None, user, self.version).is_ok() {
+            if !self.takes(suback.len()) {
+                return Err(End::Protocol(
+                    ReasonCode::PacketTooLarge,
+                    "the SUBACK is larger than the client takes".into(),
+                ));
+            }
             routing.acks.packet(&suback, mark);
         }
+        if let Some(name) = common.asked.replay {
+            self.replays.mark(Marker::new(name, granted, owed), &self.core);
+        }
         self.replays.look();
+        Ok(())
     }
 
-    fn subscribe_one(&self, filter: &str, qos: QoS, recorder: &mut Recorder<'_>) -> bool {
+    /// Adds one subscription. Answers its QoS and the replay that is owed for it, or why it is refused.
+    fn subscribe_one(
+        &self,
+        wanted: &codec::Subscription<'_>,
+        common: Common<'_>,
+        recorder: &mut Recorder<'_>,
+    ) -> Result<(crate::message::QoS, Option<ReplayId>), ReasonCode> {
         let core = &self.core;
-        let denied = self.principal.rights().is_some_and(|rights| !rights.subscribe(filter));
-        let filter: Arc<str> = filter.into();
-        let granted = !denied && !core.hot.is_too_long(&filter) && {
-            let subscription = Subscription { qos, ..Subscription::default() };
-            self.client.lock().session().subscribe(&filter, subscription, true, recorder).is_ok()
-        };
-        if granted {
-            if core.router.subscribe(&self.client, &filter, qos) {
-                core.metrics.subscriptions.add(1);
+        let filter: Arc<str> = topic::mounted(self.manner.mount.as_deref(), wanted.filter).into();
+        let offer = &core.limits().offer;
+        let result = self.may_subscribe(wanted.filter, &filter, common, offer).and_then(|shared| {
+            let subscription = Subscription {
+                qos: wanted.qos.min(offer.maximum_qos),
+                no_local: wanted.no_local || self.manner.bridge,
+                retain_as_published: wanted.retain_as_published || self.manner.bridge,
+                provenance: common.asked.provenance,
+                identifier: common.identifier,
+            };
+            let mut locked = self.client.lock();
+            let session = locked.session();
+            let replay = !shared
+                && match wanted.retain_handling {
+                    RetainHandling::SendAlways => true,
+                    RetainHandling::SendIfNew => session.subscription(&filter).is_none(),
+                    RetainHandling::DontSend => false,
+                };
+            let owed = session.subscribe(&filter, subscription, replay, recorder);
+            owed.map(|owed| (subscription, owed)).map_err(|_| ReasonCode::QuotaExceeded)
+        });
+        match result {
+            Ok((subscription, owed)) => {
+                if core.router.subscribe(&self.client, &filter, &subscription) {
+                    core.metrics.subscriptions.add(1);
+                }
+                Ok((subscription.qos, owed))
             }
-        } else {
-            core.metrics.subscriptions_refused.add(1);
-            let client = &*self.client.id;
-            tracing::info!(client, filter = &*filter, denied, "subscription refused");
+            Err(code) => {
+                core.metrics.subscriptions_refused.add(1);
+                let client = &*self.client.id;
+                tracing::info!(client, filter = &*filter, "subscription refused: {code}");
+                Err(code)
+            }
         }
-        granted
+    }
+
+    /// May the client have this subscription? Answers whether it is a shared one.
+    fn may_subscribe(
+        &self,
+        wanted: &str,
+        filter: &str,
+        common: Common<'_>,
+        offer: &Offer,
+    ) -> Result<bool, ReasonCode> {
+        // In MQTT 3 a filter that only looks like a shared one is one of its own; nothing is published there.
+        let share = topic::share(filter).unwrap_or_default();
+        let inner = share.map_or(filter, |share| share.filter);
+        if self.core.hot.is_too_long(inner) {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        if share.is_some() && !offer.shared {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if !offer.wildcards && wanted.contains(['+', '#']) {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if !offer.identifiers && common.identifier.is_some() {
+            return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
+        }
+        if self.principal.rights().is_some_and(|rights| !rights.subscribe(inner)) {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        Ok(share.is_some())
+    }
+
+    /// A client asks for a replay of filters that it is subscribed to, one in each line, and to be told its end under `name`.
+    pub(super) fn replay_again(&mut self, name: &str, filters: &str) {
+        let mount = self.manner.mount.as_deref();
+        let mut recorder = self.core.records.recorder();
+        let (mut known, mut unknown, mut owed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut locked = self.client.lock();
+        let session = locked.session();
+        for wanted in filters.lines().filter(|line| !line.is_empty()).take(FILTERS_AT_ONCE) {
+            let filter: Arc<str> = topic::mounted(mount, wanted).into();
+            match session.subscription(&filter) {
+                Some(subscription) if !topic::share(&filter).is_ok_and(|share| share.is_some()) => {
+                    let replay = session.subscribe(&filter, subscription, true, &mut recorder);
+                    owed.extend(replay.ok().flatten());
+                    known.push(wanted.to_owned());
+                }
+                _ => unknown.push(wanted.to_owned()),
+            }
+        }
+        drop(locked);
+        self.replays.mark(Marker::new(name, known, owed).without(unknown), &self.core);
     }
 
     pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>, routing: &mut Routing) {
         let core = &self.core;
         let mut recorder = core.records.recorder_with(routing.take_record());
-        let filters: Vec<Arc<str>> = unsubscribe.filters().map(Arc::from).collect();
+        let mount = self.manner.mount.as_deref();
+        let filters: Vec<Arc<str>> =
+            unsubscribe.filters().map(|filter| topic::mounted(mount, filter).into()).collect();
         core.metrics.subscriptions.sub(core.router.unsubscribe(&self.client, &filters) as u64);
         let mut locked = self.client.lock();
-        for filter in &filters {
-            locked.session().unsubscribe(filter, &mut recorder);
-        }
+        let codes: Vec<ReasonCode> = filters
+            .iter()
+            .map(|filter| match locked.session().unsubscribe(filter, &mut recorder) {
+                Some(_) => ReasonCode::Success,
+                None => ReasonCode::NoSubscriptionExisted,
+            })
+            .collect();
         drop(locked);
         let (buffer, mark) = recorder.finish();
         routing.give_record(buffer);
-        routing.acks.packet(&codec::unsuback(unsubscribe.packet_id), mark);
+        let mut unsuback = Vec::new();
+        let (id, user) = (unsubscribe.packet_id, UserProperties::default());
+        if codec::unsuback(&mut unsuback, id, codes.into_iter(), None, user, self.version).is_ok() {
+            routing.acks.packet(&unsuback, mark);
+        }
     }
 }

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{
-    BoxFuture, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Progress, Replay, RetainRefused,
-    RetainedMessage, SessionLog,
+    BoxFuture, Condition, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Progress, Provenance,
+    Replay, RetainRefused, RetainedMessage, SessionLog,
 };
-use crate::topic;
+use crate::{clock, topic};
 
 /// How many topics a slice of a replay looks at.
 const SLICE_TOPICS: usize = 1000;
@@ -25,8 +25,16 @@ pub struct MemoryHooks {
     retained: Arc<Mutex<Retained>>,
 }
 
-/// Topic -> payload and QoS. Its lock is the order of all changes.
-type Retained = BTreeMap<String, (Bytes, u8)>;
+/// By topic. Its lock is the order of all changes.
+type Retained = BTreeMap<String, Kept>;
+
+#[derive(Debug)]
+struct Kept {
+    payload: Bytes,
+    qos: u8,
+    properties: Bytes,
+    expires_at: Option<u64>,
+}
 
 impl MemoryHooks {
     /// No retained messages.
@@ -38,22 +46,27 @@ impl MemoryHooks {
     /// Stores a retained message (or deletes it, if the payload is empty) as a writer beside the broker would;
     /// `deliver` is called in the order of all changes and should hand the message to
     /// [`Broker::publish`](crate::Broker::publish).
-    pub fn set(&self, message: &RetainedMessage<'_>, deliver: &mut dyn FnMut()) {
+    pub fn set(&self, message: &RetainedMessage<'_>, deliver: &mut dyn FnMut(Option<&Provenance<'_>>)) {
         let mut retained = self.retained.lock();
         if message.payload.is_empty() {
             retained.remove(message.topic);
         } else {
             // A copy: the payload may be a slice of a read buffer.
-            let payload = Bytes::copy_from_slice(message.payload);
-            retained.insert(message.topic.to_owned(), (payload, message.qos));
+            let kept = Kept {
+                payload: Bytes::copy_from_slice(message.payload),
+                qos: message.qos,
+                properties: Bytes::copy_from_slice(message.properties),
+                expires_at: message.expires_at,
+            };
+            retained.insert(message.topic.to_owned(), kept);
         }
-        deliver();
+        deliver(None);
     }
 
     /// The payload of a retained message.
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<Bytes> {
-        self.retained.lock().get(topic).map(|(payload, _)| payload.clone())
+        self.retained.lock().get(topic).map(|kept| kept.payload.clone())
     }
 }
 
@@ -88,8 +101,12 @@ impl Principal for MemoryPrincipal {
     fn retain(
         &self,
         message: &RetainedMessage<'_>,
-        deliver: &mut dyn FnMut(),
+        condition: Option<Condition<'_>>,
+        deliver: &mut dyn FnMut(Option<&Provenance<'_>>),
     ) -> Result<Mark, RetainRefused> {
+        if condition.is_some() {
+            return Err(RetainRefused::Conflict(None));
+        }
         self.hooks.set(message, deliver);
         Ok(Mark::default())
     }
@@ -120,14 +137,21 @@ impl Replay for MemoryReplay {
         let retained = self.retained.lock();
         let from = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
         let (mut handed, mut handed_bytes) = (0, 0);
-        for (looked, (topic, (payload, qos))) in retained.range((from, Bound::Unbounded)).enumerate() {
+        let now = clock::unix_ms();
+        for (looked, (topic, kept)) in retained.range((from, Bound::Unbounded)).enumerate() {
             if handed == messages || handed_bytes >= bytes || looked == SLICE_TOPICS {
                 return Progress::More;
             }
-            if topic::matches(&self.filter, topic) {
-                sink(RetainedMessage { topic, payload, shared: Some(payload), qos: *qos });
+            let over = kept.expires_at.is_some_and(|end| end <= now);
+            if !over && topic::matches(&self.filter, topic) {
+                sink(RetainedMessage {
+                    shared: Some(&kept.payload),
+                    properties: &kept.properties,
+                    expires_at: kept.expires_at,
+                    ..RetainedMessage::new(topic, &kept.payload, kept.qos)
+                });
                 handed += 1;
-                handed_bytes += topic.len() + payload.len();
+                handed_bytes += topic.len() + kept.payload.len();
             }
             self.last = Some(topic.clone());
         }

@@ -19,12 +19,22 @@ impl Wake for Woken {
 fn outbox(limits: &Limits) -> (Outbox, Arc<Budget>) {
     let budget = Arc::new(Budget::new(limits.outboxes_bytes));
     let outbox = Outbox::new(Arc::clone(&budget));
-    outbox.open(limits, b"");
+    outbox.open(limits, Taste::default(), b"");
     (outbox, budget)
 }
 
 fn small(bytes: &[u8]) -> Frame<'_> {
-    Frame { head: bytes, id: None, tail: &[], shared: None, payload: bytes.len() }
+    Frame { head: bytes, id: None, properties: &[], tail: &[], shared: None, payload: bytes.len() }
+}
+
+/// Appends a message if there is room for it.
+fn publish(outbox: &mut Appender<'_>, frame: &Frame<'_>, dirty: &mut Dirty) -> bool {
+    let len = frame.head.len() + frame.tail.len() + frame.shared.map_or(0, Bytes::len);
+    let room = outbox.has_room(len + if frame.id.is_some() { 2 } else { 0 });
+    if room {
+        outbox.put(frame, dirty);
+    }
+    room
 }
 
 fn take(outbox: &Outbox) -> Option<Batch> {
@@ -42,9 +52,17 @@ fn copied_and_shared_pieces_leave_in_the_order_in_which_they_came() {
     let (outbox, _) = outbox(&Limits::default());
     let mut dirty = Dirty::default();
     let body = Bytes::from_static(b"PAYLOAD");
-    outbox.lock().publish(&small(b"one"), &mut dirty);
-    outbox.lock().publish(
-        &Frame { head: b"two", id: Some(0x4142), tail: b"", shared: Some(&body), payload: 7 },
+    publish(&mut outbox.lock(), &small(b"one"), &mut dirty);
+    publish(
+        &mut outbox.lock(),
+        &Frame {
+            head: b"two",
+            id: Some(0x4142),
+            properties: b"",
+            tail: b"",
+            shared: Some(&body),
+            payload: 7,
+        },
         &mut dirty,
     );
     outbox.lock().control(b"three", 1, &mut dirty);
@@ -63,7 +81,7 @@ fn a_sleeping_connection_is_woken_once_for_many_messages_and_not_by_itself() {
     let mut cx = Context::from_waker(&waker);
     assert!(outbox.poll_take(&mut Batch::default(), &mut cx).is_pending());
     for _ in 0..3 {
-        outbox.lock().publish(&small(b"x"), &mut dirty);
+        publish(&mut outbox.lock(), &small(b"x"), &mut dirty);
     }
     assert_eq!(woken.0.load(Ordering::Relaxed), 0);
     dirty.wake_all(None);
@@ -71,7 +89,7 @@ fn a_sleeping_connection_is_woken_once_for_many_messages_and_not_by_itself() {
 
     take(&outbox).unwrap();
     assert!(outbox.poll_take(&mut Batch::default(), &mut cx).is_pending());
-    outbox.lock().publish(&small(b"x"), &mut dirty);
+    publish(&mut outbox.lock(), &small(b"x"), &mut dirty);
     dirty.wake_all(Some(&waker));
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }
@@ -95,17 +113,17 @@ fn a_full_outbox_refuses_messages_but_an_empty_one_takes_any() {
     let limits = Limits { outbox_bytes: 10, outbox_messages: 3, ..Limits::default() };
     let (outbox, _) = outbox(&limits);
     let mut dirty = Dirty::default();
-    assert!(outbox.lock().publish(&small(&[0; 1000]), &mut dirty));
-    assert!(!outbox.lock().publish(&small(b"x"), &mut dirty));
+    assert!(publish(&mut outbox.lock(), &small(&[0; 1000]), &mut dirty));
+    assert!(!publish(&mut outbox.lock(), &small(b"x"), &mut dirty));
     outbox.lock().control(b"ack", 1, &mut dirty);
     let batch = take(&outbox).unwrap();
-    assert!(!outbox.lock().publish(&small(b"x"), &mut dirty), "what was taken is not yet written");
+    assert!(!publish(&mut outbox.lock(), &small(b"x"), &mut dirty), "what was taken is not yet written");
     drop(batch);
     assert!(take(&outbox).is_none());
     for _ in 0..3 {
-        assert!(outbox.lock().publish(&small(b"x"), &mut dirty));
+        assert!(publish(&mut outbox.lock(), &small(b"x"), &mut dirty));
     }
-    assert!(!outbox.lock().publish(&small(b"x"), &mut dirty), "three messages are the limit");
+    assert!(!publish(&mut outbox.lock(), &small(b"x"), &mut dirty), "three messages are the limit");
 }
 
 #[test]
@@ -113,17 +131,20 @@ fn all_outboxes_share_one_budget_and_give_it_back() {
     let limits = Limits { outboxes_bytes: 2 * RESERVED_STEP, ..Limits::default() };
     let (first, budget) = outbox(&limits);
     let second = Outbox::new(Arc::clone(&budget));
-    second.open(&limits, b"");
+    second.open(&limits, Taste::default(), b"");
     let mut dirty = Dirty::default();
     let message = [0; 60 << 10];
-    assert!(first.lock().publish(&small(&message), &mut dirty));
-    assert!(first.lock().publish(&small(&message), &mut dirty));
-    assert!(!second.lock().publish(&small(&message), &mut dirty));
-    assert!(second.lock().publish(&small(&message[..FREE_BYTES]), &mut dirty), "the first bytes are free");
+    assert!(publish(&mut first.lock(), &small(&message), &mut dirty));
+    assert!(publish(&mut first.lock(), &small(&message), &mut dirty));
+    assert!(!publish(&mut second.lock(), &small(&message), &mut dirty));
+    assert!(
+        publish(&mut second.lock(), &small(&message[..FREE_BYTES]), &mut dirty),
+        "the first bytes are free"
+    );
     take(&first).unwrap();
     assert!(take(&first).is_none());
     assert_eq!(budget.used(), 0);
-    assert!(second.lock().publish(&small(&message), &mut dirty));
+    assert!(publish(&mut second.lock(), &small(&message), &mut dirty));
     second.shut();
     assert_eq!(budget.used(), 0);
 }
@@ -151,7 +172,7 @@ fn a_publisher_waits_for_a_subscriber_once_and_again_only_after_it_caught_up() {
     let mut dirty = Dirty::default();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(!outbox.lock().presses());
-    outbox.lock().publish(&small(&[0; 80]), &mut dirty);
+    publish(&mut outbox.lock(), &small(&[0; 80]), &mut dirty);
     assert!(outbox.lock().presses());
     assert!(outbox.poll_relief(&mut cx).is_pending());
     outbox.give_up();
@@ -159,7 +180,7 @@ fn a_publisher_waits_for_a_subscriber_once_and_again_only_after_it_caught_up() {
     assert!(!outbox.lock().presses(), "nobody waits twice for a stuck one");
     take(&outbox).unwrap();
     assert!(take(&outbox).is_none());
-    outbox.lock().publish(&small(&[0; 80]), &mut dirty);
+    publish(&mut outbox.lock(), &small(&[0; 80]), &mut dirty);
     assert!(outbox.lock().presses(), "it has caught up since");
 }
 
@@ -192,7 +213,7 @@ proptest! {
             let shared = shared.map(|len| Bytes::from(vec![b'#'; len]));
             expected.extend_from_slice(head);
             expected.extend_from_slice(shared.as_deref().unwrap_or_default());
-            outbox.lock().put(&Frame { head, id: None, tail: &[], shared: shared.as_ref(), payload: 0 }, &mut dirty);
+            outbox.lock().put(&Frame { head, id: None, properties: &[], tail: &[], shared: shared.as_ref(), payload: 0 }, &mut dirty);
         }
         let mut written = Vec::new();
         let Some(mut batch) = take(&outbox) else {

@@ -2,19 +2,20 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Chair;
 use crate::broker::Core;
+use crate::clock;
 use crate::hooks::Principal;
-use crate::message::{Message, QoS};
-use crate::metrics::Number;
+use crate::message::{Message, Terms};
+use crate::metrics::{Dropped, Number};
 use crate::outbox::Outbox;
 use crate::records::Recorder;
-use crate::router::{Frames, Outgoing, Routing};
-use crate::session::{Delivery, Room, Session, Transmit};
+use crate::router::{self, Frames, Outgoing, Routing};
+use crate::session::{Delivery, Room, Session, Transmit, Unanswered};
 use crate::trie::SubscriberId;
 
 /// What the queue of a connected client may hold when the queues of all sessions together are full.
@@ -30,8 +31,8 @@ pub(crate) struct Client {
     state: Mutex<State>,
     /// Whether the user's rights must be asked at each delivery.
     restricted: AtomicBool,
-    /// Whether the session holds something back. Changed under its lock.
-    has_queue: AtomicBool,
+    /// Messages that the session holds back. Changed under its lock.
+    queued: AtomicUsize,
 }
 
 struct State {
@@ -70,13 +71,23 @@ impl Client {
             chair: Chair::default(),
             state: Mutex::new(State { session, principal, counted: Queue::default(), over: false }),
             restricted,
-            has_queue: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
         }
     }
 
     /// Does the session hold messages back which may leave when there is room?
     pub(crate) fn has_queue(&self) -> bool {
-        self.has_queue.load(Ordering::Acquire)
+        self.waiting() > 0
+    }
+
+    /// How many messages the session holds back.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    /// Is there a connection which takes messages?
+    pub(crate) fn is_connected(&self) -> bool {
+        self.outbox.lock().is_open()
     }
 
     /// Locks the session. Do not lock the registry, the tree or another session meanwhile.
@@ -93,27 +104,36 @@ impl Client {
         principal.rights().is_none_or(|rights| rights.receive(topic))
     }
 
-    /// Gives a message of QoS 1 or 2 to the session: from there it goes to the outbox at once, or waits in the queue.
+    /// Gives a message of QoS 1 or 2 to the session: from there it goes to the outbox at once, or waits in the queue. Answers
+    /// whether it does.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         message: &Arc<Message>,
-        qos: QoS,
+        terms: &Terms,
         frames: &mut Frames<'_>,
         routing: &mut Routing,
         recorder: &mut Recorder<'_>,
         core: &Core,
-    ) {
+    ) -> bool {
         let mut locked = self.lock();
-        if locked.state.over || frames.message().served.contains(&locked.session().sid()) {
-            return;
+        if locked.state.over {
+            return false;
+        }
+        if frames.message().served.contains(&locked.session().sid()) {
+            return true;
         }
         let mut outbox = self.outbox.lock();
+        if outbox.is_choosy() && !outbox.takes(frames.len_for(outbox.shape(), terms, true)) {
+            core.metrics.dropped(Dropped::TooLarge, 1);
+            return false;
+        }
         // A connected client which keeps up shall not lose messages because others, who do not, have filled all queues.
         let small = outbox.is_open() && locked.session().queued_bytes() + message.size() <= FREE_QUEUE_BYTES;
         let room = Room { outbox: outbox.has_room(message.size()), queues: small || core.queues_have_room() };
-        match locked.session().deliver(message, qos, room, recorder) {
+        let delivery = locked.session().deliver(message, terms, room, recorder);
+        match delivery {
             Delivery::Send { packet_id } => {
-                outbox.put(&frames.with_id(qos, packet_id, false), &mut routing.dirty);
+                router::put(&mut outbox, frames, terms, Some(packet_id), false, &mut routing.dirty);
                 outbox.mark(recorder.mark());
             }
             Delivery::Queued { displaced } => {
@@ -126,6 +146,7 @@ impl Client {
         if outbox.presses() {
             routing.press(self);
         }
+        !matches!(delivery, Delivery::Dropped(_))
     }
 
     /// It lost a race and is known to nobody.
@@ -133,6 +154,14 @@ impl Client {
         core.router.leave(self);
         core.metrics.sessions.sub(1);
     }
+}
+
+/// What a session leaves when it is over.
+pub(crate) struct Estate {
+    /// Its filters, which are still in the tree.
+    pub(crate) filters: Vec<Arc<str>>,
+    /// Messages of shared subscriptions for other members.
+    pub(crate) unanswered: Vec<Unanswered>,
 }
 
 /// A client whose session is locked.
@@ -158,14 +187,22 @@ impl Locked<'_> {
         self.state.principal = principal;
     }
 
-    /// Ends the session for good. Answers the filters that it leaves in the tree.
-    pub(crate) fn end(&mut self, recorder: &mut Recorder<'_>, core: &Core) -> Vec<Arc<str>> {
+    /// Ends the session for good. Answers what it leaves.
+    pub(crate) fn end(&mut self, recorder: &mut Recorder<'_>, core: &Core) -> Estate {
         let session = &mut self.state.session;
         let filters = session.subscriptions().map(|(filter, _)| Arc::clone(filter)).collect();
+        let unanswered = session.take_unanswered();
         session.end(recorder);
         self.state.over = true;
         self.count_queue(core);
-        filters
+        Estate { filters, unanswered }
+    }
+
+    /// Drops what has waited too long.
+    pub(crate) fn drop_expired(&mut self, recorder: &mut Recorder<'_>, core: &Core) {
+        self.state.session.drop_expired(clock::unix_ms(), recorder);
+        core.metrics.dropped(Dropped::Expired, self.state.session.take_expired() as u64);
+        self.count_queue(core);
     }
 
     /// Brings the metrics up to the queue as it is now.
@@ -173,7 +210,7 @@ impl Locked<'_> {
         let State { session, counted, .. } = &mut *self.state;
         let now = Queue { messages: session.queued_messages(), bytes: session.queued_bytes() };
         let before = std::mem::replace(counted, now);
-        self.client.has_queue.store(now.messages > 0, Ordering::Release);
+        self.client.queued.store(now.messages, Ordering::Release);
         if now.messages != before.messages {
             change(&core.metrics.queued_messages, before.messages, now.messages);
             change(&core.metrics.queued_bytes, before.bytes, now.bytes);
@@ -186,15 +223,20 @@ impl Locked<'_> {
             return;
         }
         let client = self.client;
+        let now = clock::unix_ms();
         let mut outbox = client.outbox.lock();
         while outbox.has_room(0) {
-            let Some(transmit) = self.state.session.poll_transmit(recorder) else { break };
+            let Some(transmit) = self.state.session.poll_transmit(now, recorder) else { break };
             match transmit {
-                Transmit::Publish { packet_id, qos, dup, message } => {
+                Transmit::Publish { packet_id, dup, message, terms } => {
                     let outgoing = Outgoing::of(&message);
-                    let mut frames = Frames::new(&outgoing, routing.take_heads());
-                    outbox.put(&frames.with_id(qos, packet_id, dup), &mut routing.dirty);
-                    routing.give_heads(frames.into_heads());
+                    let mut frames = Frames::new(&outgoing, routing.take_buffers());
+                    let dirty = &mut routing.dirty;
+                    if !router::put(&mut outbox, &mut frames, &terms, Some(packet_id), dup, dirty) {
+                        self.state.session.end_flow(packet_id, recorder);
+                        core.metrics.dropped(Dropped::TooLarge, 1);
+                    }
+                    routing.give_buffers(frames.into_buffers());
                 }
                 Transmit::Pubrel { packet_id } => {
                     let mut packet = [0x62, 2, 0, 0];
@@ -206,6 +248,7 @@ impl Locked<'_> {
         outbox.mark(recorder.mark());
         outbox.press_queue(self.is_queue_nearly_full(core));
         drop(outbox);
+        core.metrics.dropped(Dropped::Expired, self.state.session.take_expired() as u64);
         self.count_queue(core);
     }
 

@@ -1,17 +1,87 @@
-//! Forgets persistent sessions whose clients stayed away too long.
+//! Forgets sessions whose clients stayed away too long: those with an expiry of their own to the second, those that only the
+//! broker's limit ends in a round from time to time.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
 use super::{Client, Registry};
 use crate::broker::Core;
-use crate::clock;
 use crate::tasks::Stop;
+use crate::{clock, wills};
 
 /// Sessions looked at between two looks at other tasks.
 const AT_ONCE: usize = 256;
 /// Between two rounds; at most a quarter of the age itself.
 const ROUND: Duration = Duration::from_secs(60);
+
+/// When sessions without a connection are to be looked at again, each client once.
+#[derive(Debug, Default)]
+pub(crate) struct Expiring {
+    due: Mutex<Due>,
+    earlier: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Due {
+    by_client: HashMap<Arc<str>, u64>,
+    /// Seconds of Unix time, and the client.
+    by_time: BTreeSet<(u64, Arc<str>)>,
+}
+
+impl Expiring {
+    /// Has the session of that client looked at then, and not at the time that was set before.
+    pub(crate) fn set(&self, client_id: &Arc<str>, at: u64) {
+        let mut due = self.due.lock();
+        if let Some(before) = due.by_client.insert(Arc::clone(client_id), at) {
+            due.by_time.remove(&(before, Arc::clone(client_id)));
+        }
+        due.by_time.insert((at, Arc::clone(client_id)));
+        drop(due);
+        self.earlier.notify_one();
+    }
+
+    /// A client whose time has come, or the seconds until there is one.
+    fn next(&self, now: u64) -> Result<Arc<str>, Option<u64>> {
+        let mut due = self.due.lock();
+        let Some((at, client_id)) = due.by_time.first().cloned() else { return Err(None) };
+        if at > now {
+            return Err(Some(at - now));
+        }
+        due.by_time.remove(&(at, Arc::clone(&client_id)));
+        due.by_client.remove(&client_id);
+        Ok(client_id)
+    }
+}
+
+/// Ends sessions with an expiry of their own, each when it is due.
+pub(crate) async fn end_due(core: Arc<Core>, mut stop: Stop) {
+    loop {
+        let mut pause = Duration::ZERO;
+        for _ in 0..AT_ONCE {
+            let now = clock::unix_time().as_secs();
+            match core.expiring.next(now) {
+                Ok(client_id) => {
+                    if let Some(client) = core.registry.get(&client_id) {
+                        forget_if_old(&core, &client, now);
+                    }
+                }
+                Err(left) => {
+                    pause = left.map_or(ROUND, |left| Duration::from_secs(left).min(ROUND));
+                    break;
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = core.expiring.earlier.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
 
 /// Looks at all sessions from time to time.
 pub(crate) async fn sweep(core: Arc<Core>, mut stop: Stop) {
@@ -25,10 +95,18 @@ pub(crate) async fn sweep(core: Arc<Core>, mut stop: Stop) {
         let now = clock::unix_time().as_secs();
         for clients in core.registry.all().chunks(AT_ONCE) {
             for client in clients {
+                drop_old_messages(&core, client);
                 forget_if_old(&core, client, now);
             }
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Drops messages that have waited too long for a client without a connection [MQTT5-3.3.2-5].
+fn drop_old_messages(core: &Core, client: &Arc<Client>) {
+    if client.has_queue() && !client.is_connected() {
+        client.lock().drop_expired(&mut core.records.recorder(), core);
     }
 }
 
@@ -42,10 +120,35 @@ fn forget_if_old(core: &Core, client: &Arc<Client>, now: u64) {
     let Some(seat) = Registry::sit_if_free(client) else { return };
     let over = is_old();
     if over {
-        let filters = client.lock().end(&mut core.records.recorder(), core);
-        core.forget_client(client, &filters);
+        let mut locked = client.lock();
+        let estate = locked.end(&mut core.records.recorder(), core);
+        let principal = locked.principal();
+        drop(locked);
+        core.forget_client(client, &estate);
         core.metrics.sessions_expired.add(1);
         tracing::info!(client = &*client.id, "session expired");
+        // Its delay ends with the session [MQTT5-3.1.2-8].
+        if let Some(will) = core.wills.cancel(&client.id) {
+            wills::publish_now(core, &*principal, &will);
+        }
     }
     core.registry.leave(seat, !over);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_is_due_once_at_the_time_that_was_set_last() {
+        let expiring = Expiring::default();
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        expiring.set(&a, 10);
+        expiring.set(&b, 20);
+        expiring.set(&a, 30);
+        assert_eq!(expiring.next(5), Err(Some(15)));
+        assert_eq!(expiring.next(40), Ok(b));
+        assert_eq!(expiring.next(40), Ok(a));
+        assert_eq!(expiring.next(40), Err(None));
+    }
 }

@@ -1,18 +1,20 @@
 //! What somebody publishes, before it is routed: may it be published, and is it to be retained?
 
-use super::{Outgoing, Routing};
+use super::{Outgoing, Routed, Routing};
 use crate::broker::Core;
-use crate::hooks::{Mark, Principal, RetainRefused, RetainedMessage};
+use crate::hooks::{Condition, Principal, RetainRefused, RetainedMessage, Version};
 use crate::metrics::Dropped;
 use crate::sys;
 
 /// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// It is with its subscribers. An acknowledgement has to wait for the mark.
-    Routed(Mark),
+    /// It is with its subscribers.
+    Routed(Routed),
     /// It was dropped. MQTT 3 has no way to say so: it is acknowledged.
     Dropped(Dropped),
+    /// Its condition does not hold. The version that the entry has, if there is one.
+    Conflict(Option<Version>),
     /// Nothing can be kept any more. It must not be acknowledged.
     Unavailable,
 }
@@ -22,9 +24,21 @@ pub(crate) fn accept(
     core: &Core,
     principal: &dyn Principal,
     message: &Outgoing<'_>,
-    retain: bool,
     routing: &mut Routing,
 ) -> Accepted {
+    accept_if(core, principal, message, None, &mut None, routing)
+}
+
+/// The same, for a retained message only if `condition` holds. `version` is set to what the entry has from then on.
+pub(crate) fn accept_if(
+    core: &Core,
+    principal: &dyn Principal,
+    message: &Outgoing<'_>,
+    condition: Option<Condition<'_>>,
+    version: &mut Option<Version>,
+    routing: &mut Routing,
+) -> Accepted {
+    let retain = message.retained;
     if sys::owns(message.topic) {
         return dropped(core, Dropped::Reserved);
     }
@@ -42,11 +56,20 @@ pub(crate) fn accept(
         payload: message.payload,
         shared: message.shared,
         qos: message.qos.as_u8(),
+        properties: message.properties,
+        expires_at: message.expiry.map(|expiry| expiry.at_ms),
+        provenance: None,
     };
-    let mut routed = Mark::default();
-    let kept = principal.retain(&retained, &mut || routed = core.router.publish(message, routing, core));
+    let mut routed = Routed::default();
+    let kept = principal.retain(&retained, condition, &mut |provenance| {
+        if let Some(provenance) = provenance.filter(|_| condition.is_some()) {
+            *version = Some(Version { node: provenance.node.to_owned(), tick: provenance.tick });
+        }
+        routed = core.router.publish(&Outgoing { provenance, ..*message }, routing, core);
+    });
     match kept {
-        Ok(mark) => Accepted::Routed(mark.max(routed)),
+        Ok(mark) => Accepted::Routed(Routed { mark: mark.max(routed.mark), ..routed }),
+        Err(RetainRefused::Conflict(version)) => Accepted::Conflict(version),
         Err(RetainRefused::Denied) => dropped(core, Dropped::PublishDenied),
         Err(RetainRefused::BadPayload) => dropped(core, Dropped::BadPayload),
         Err(RetainRefused::Quota) => dropped(core, Dropped::Quota),

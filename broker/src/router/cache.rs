@@ -62,7 +62,12 @@ mod tests {
     use super::*;
 
     fn matched(topic: &str) -> Arc<Matched> {
-        Arc::new(Matched { topic: topic.into(), targets: Box::default() })
+        Arc::new(Matched {
+            topic: topic.into(),
+            targets: Box::default(),
+            groups: Box::default(),
+            provenance: false,
+        })
     }
 
     #[test]

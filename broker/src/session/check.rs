@@ -20,7 +20,7 @@ use super::{
     Ack, Connect, Delivery, DropPolicy, Goodbye, Incoming, Origin, PacketId, ProtocolVersion, Recovery, Room,
     Session, SessionLimits, Subscription, Transmit,
 };
-use crate::message::{Message, QoS};
+use crate::message::{Message, QoS, Terms};
 
 const CLIENTS: usize = 3;
 const TOPICS: usize = 2;
@@ -241,7 +241,7 @@ impl World {
             topic: format!("topic/{}", published.topic).into(),
             payload: Bytes::from(format!("{number:0width$}", width = 4 + number % 60)),
             qos,
-            retain: false,
+            extras: None,
         });
         self.disk.begin_message(argument & 4 == 0, origin);
         for seat in 0..CLIENTS {
@@ -259,7 +259,7 @@ impl World {
     fn deliver(&mut self, seat: usize, number: usize, message: &Arc<Message>, qos: QoS) {
         let Seat { session, queue, dropped, blocked, .. } = &mut self.seats[seat];
         let room = Room { outbox: !*blocked, queues: true };
-        match session.deliver(message, qos, room, &mut self.disk) {
+        match session.deliver(message, &Terms::plain(qos), room, &mut self.disk) {
             Delivery::Send { packet_id } => {
                 assert!(queue.is_empty(), "nothing overtakes the queue");
                 self.launch(seat, packet_id, number, qos);
@@ -291,7 +291,7 @@ impl World {
     fn poll(&mut self, seat: usize) {
         while !self.seats[seat].blocked {
             let can = self.seats[seat].session.can_transmit();
-            let transmit = self.seats[seat].session.poll_transmit(&mut self.disk);
+            let transmit = self.seats[seat].session.poll_transmit(0, &mut self.disk);
             assert_eq!(can, transmit.is_some(), "can_transmit foretells poll_transmit");
             match transmit {
                 None => return,
@@ -300,7 +300,8 @@ impl World {
                     self.seats[seat].open.insert(packet_id);
                     self.send(seat, ToClient::Pubrel(packet_id));
                 }
-                Some(Transmit::Publish { packet_id, qos, dup, message }) => {
+                Some(Transmit::Publish { packet_id, dup, message, terms }) => {
+                    let qos = terms.qos;
                     let number = number(&message.payload);
                     if dup {
                         self.resend(seat, packet_id, number, qos);
@@ -345,7 +346,14 @@ impl World {
 
     /// Connects, or takes over.
     fn connect(&mut self, seat: usize, present: bool) {
-        let connect = Connect { clean: false, user: None, version: ProtocolVersion::V3_1_1, will: None };
+        let connect = Connect {
+            clean: false,
+            expiry: None,
+            receive_maximum: None,
+            user: None,
+            version: ProtocolVersion::V3_1_1,
+            will: None,
+        };
         self.seats[seat].unplug();
         let connected = self.seats[seat].session.connect(connect, self.now, &mut self.disk);
         assert_eq!(connected.session_present, present);
@@ -396,8 +404,7 @@ impl World {
         let session = &mut self.seats[seat].session;
         let filter: Arc<str> = format!("filter/{}", argument % 8).into();
         if argument & 8 == 0 {
-            let subscription =
-                Subscription { qos: QoS::from_u8(argument % 3).unwrap_or_default(), options: 0 };
+            let subscription = Subscription::of(QoS::from_u8(argument % 3).unwrap_or_default());
             let known = session.subscription(&filter).is_some() || session.subscriptions().len() < 4;
             let done = session.subscribe(&filter, subscription, argument & 16 == 0, &mut self.disk);
             assert_eq!(done.is_ok(), known);

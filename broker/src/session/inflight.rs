@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::PacketId;
-use crate::message::{Message, QoS};
+use crate::message::{Message, QoS, Terms};
 
 /// What we wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,6 @@ impl Awaiting {
     pub(super) fn first(qos: QoS) -> Self {
         if qos == QoS::ExactlyOnce { Self::Pubrec } else { Self::Puback }
     }
-
-    pub(super) fn qos(self) -> QoS {
-        if self == Self::Puback { QoS::AtLeastOnce } else { QoS::ExactlyOnce }
-    }
 }
 
 /// One message under way.
@@ -38,6 +34,7 @@ pub(super) struct Flight {
     pub(super) awaiting: Awaiting,
     /// `None` once PUBREC was received.
     pub(super) message: Option<Arc<Message>>,
+    pub(super) terms: Terms,
 }
 
 /// All messages under way.
@@ -129,7 +126,7 @@ mod tests {
     use super::*;
 
     fn flight(id: PacketId) -> Flight {
-        Flight { id, awaiting: Awaiting::Puback, message: None }
+        Flight { id, awaiting: Awaiting::Puback, message: None, terms: Terms::default() }
     }
 
     #[test]

@@ -33,14 +33,14 @@ use std::time::Duration;
 
 pub use self::check::{CheckReport, check_operations};
 pub use self::incoming::Incoming;
-pub use self::outgoing::{Ack, Delivery, DropPolicy, DropReason, Room, Transmit, WrongAck};
+pub use self::outgoing::{Ack, Delivery, DropPolicy, DropReason, Room, Transmit, Unanswered, WrongAck};
 pub use self::record::{Log, NoLog, Origin};
 pub use self::recovery::{Recovered, Recovery, RecoveryError};
 pub use self::replay::{PendingReplay, ReplayId, ReplayRoom};
 pub use self::subscriptions::{Subscription, TooManySubscriptions};
 pub use self::will::{RecordedWill, Will};
 pub use crate::codec::{PacketId, ProtocolVersion};
-use crate::message::{Message, QoS};
+use crate::message::{Message, Terms};
 
 use self::incoming::IncomingIds;
 use self::outgoing::Outgoing;
@@ -80,8 +80,13 @@ impl Default for SessionLimits {
 /// What a CONNECT says about the session.
 #[derive(Clone, Debug)]
 pub struct Connect {
-    /// Clean session: nothing from before is used, and nothing is kept afterwards [MQTT-3.1.2-6].
+    /// Nothing from before is used [MQTT-3.1.2-6] [MQTT5-3.1.2-4].
     pub clean: bool,
+    /// For how many seconds the session outlives its connection; `None`: as long as the broker keeps any. With 0 nothing of a new
+    /// session is recorded. (In MQTT 3 a clean session has 0, any other `None`.)
+    pub expiry: Option<u32>,
+    /// How many messages of QoS 1 and 2 the client takes at a time, if it says so [MQTT5-3.3.4-9].
+    pub receive_maximum: Option<u16>,
     /// The user who logged in.
     pub user: Option<Arc<str>>,
     /// The protocol version of this connection.
@@ -107,10 +112,11 @@ pub struct Connected {
 /// What [`Session::disconnect`] did.
 #[derive(Debug)]
 pub struct Disconnected {
-    /// The session was clean and is over: the caller removes its subscriptions and forgets it.
+    /// The session does not outlive its connection: the caller ends it, removes its subscriptions and forgets it.
     pub over: bool,
-    /// The will to be published; the caller appends [`record::will_gone`] when that is done. `None` after a DISCONNECT
-    /// [MQTT-3.1.2-10].
+    /// The will; the caller appends [`record::will_gone`] when it is published. If it has a time at which it is
+    /// [`RecordedWill::due`], it waits until then, and is discarded if the client comes back before [MQTT5-3.1.3-9].
+    /// `None` after a DISCONNECT [MQTT-3.1.2-10].
     pub will: Option<RecordedWill>,
 }
 
@@ -137,8 +143,10 @@ pub struct Session {
     client_id: Arc<str>,
     user: Option<Arc<str>>,
     version: ProtocolVersion,
-    /// Whether its changes are recorded and it outlives its connection.
-    persistent: bool,
+    /// Whether its changes are recorded, so that it survives a restart.
+    recorded: bool,
+    /// For how many seconds it outlives its connection; `None`: as long as the broker keeps any.
+    expiry: Option<u32>,
     limits: SessionLimits,
     /// Seconds of Unix time at which the session began.
     created: u64,
@@ -165,7 +173,8 @@ impl Session {
             client_id,
             user: None,
             version: ProtocolVersion::V3_1_1,
-            persistent: false,
+            recorded: false,
+            expiry: Some(0),
             limits,
             created: now,
             away_since: Some(now),
@@ -181,16 +190,20 @@ impl Session {
     /// Begins a connection: the session is taken up where it was left, or begins anew. A connection that it still has is taken
     /// over; its late inputs are those of an old epoch. Next, the caller sends CONNACK and polls [`Session::poll_transmit`].
     pub fn connect(&mut self, connect: Connect, now: u64, log: &mut dyn Log) -> Connected {
-        let session_present = self.persistent && !connect.clean;
+        let session_present = self.recorded && !connect.clean;
         let will = self.will.take();
         self.away_since = None;
         let unsubscribed = if session_present { Vec::new() } else { self.begin_anew(&connect, now, log) };
         self.user = connect.user;
         self.version = connect.version;
+        self.expiry = connect.expiry;
         self.epoch += 1;
-        self.outgoing.resend_all();
+        self.outgoing.resend_all(connect.receive_maximum);
         if session_present {
             record::present(log, self.sid, self.user.as_deref(), self.version);
+        }
+        if self.recorded && self.expiry.is_some() {
+            record::expiry(log, self.sid, self.expiry);
         }
         if let Some((number, new)) = connect.will {
             let recorded = RecordedWill {
@@ -198,6 +211,7 @@ impl Session {
                 client_id: self.client_id.clone(),
                 user: self.user.clone(),
                 will: Arc::new(new),
+                due: None,
             };
             record::will(log.buffer(), &recorded);
             log.append();
@@ -211,12 +225,23 @@ impl Session {
         let unsubscribed = self.subscriptions.iter().map(|(filter, _)| filter.clone()).collect();
         self.end(log);
         self.created = now;
-        self.persistent = !connect.clean;
-        if self.persistent {
+        self.recorded = connect.expiry != Some(0);
+        if self.recorded {
             self.generation = log.generation();
             record::start(log, &self.head(connect.user.as_deref(), connect.version), false);
         }
         unsubscribed
+    }
+
+    /// Changes how long the session outlives its connection, as a DISCONNECT may. One that would have ended with its connection can't
+    /// be made to last: the answer is `false` then, and nothing has changed [MQTT5-3.14.2-2].
+    pub fn set_expiry(&mut self, expiry: Option<u32>, log: &mut dyn Log) -> bool {
+        if self.expiry == Some(0) && expiry != Some(0) {
+            return false;
+        }
+        self.expiry = expiry;
+        self.record_if(true, log, |log, sid| record::expiry(log, sid, expiry));
+        true
     }
 
     /// Ends a connection. `None` if `epoch` is not that of the present one.
@@ -231,6 +256,7 @@ impl Session {
             return None;
         }
         self.away_since = Some(now);
+        let over = self.expiry == Some(0);
         let mut will = self.will.take();
         if goodbye == Goodbye::Disconnect
             && let Some(discarded) = will.take()
@@ -238,18 +264,31 @@ impl Session {
             record::will_gone(log.buffer(), discarded.number);
             log.append();
         }
-        if self.persistent {
+        // The session's end comes before the delay's if it is earlier.
+        let delay = will.as_ref().map_or(0, |will| will.will.delay.min(self.expiry.unwrap_or(u32::MAX)));
+        if let Some(waiting) = will.as_mut().filter(|_| delay > 0) {
+            let due = now.saturating_add(delay.into());
+            waiting.due = Some(due);
+            record::will_due(log.buffer(), waiting.number, due);
+            log.append();
+        }
+        if self.recorded {
             record::away(log, self.sid, now);
         }
-        Some(Disconnected { over: !self.persistent, will })
+        Some(Disconnected { over, will })
+    }
+
+    /// Messages of shared subscriptions which others should get when this session ends; to be asked before [`Session::end`].
+    pub fn take_unanswered(&mut self) -> Vec<Unanswered> {
+        self.outgoing.take_unanswered()
     }
 
     /// Throws away everything but the identity and the will: the session has expired or is removed.
     pub fn end(&mut self, log: &mut dyn Log) {
-        if self.persistent {
+        if self.recorded {
             record::end(log, self.sid);
         }
-        self.persistent = false;
+        self.recorded = false;
         self.outgoing.clear();
         self.incoming.clear();
         self.subscriptions.clear();
@@ -262,11 +301,14 @@ impl Session {
             record::will(log.buffer(), will);
             log.append();
         }
-        if !self.persistent {
+        if !self.recorded {
             return;
         }
         self.generation = log.generation();
         record::start(log, &self.head(self.user.as_deref(), self.version), true);
+        if self.expiry.is_some() {
+            record::expiry(log, self.sid, self.expiry);
+        }
         self.subscriptions.record_all(self.sid, log);
         self.incoming.record_all(self.sid, log);
         self.outgoing.record_all(self.sid, log);
@@ -284,12 +326,14 @@ impl Session {
         }
     }
 
-    /// When a session without a connection is too old to be kept, in seconds of Unix time. `None`: it has a connection,
-    /// or `limit` is zero, which stands for ever.
+    /// When a session without a connection is too old to be kept, in seconds of Unix time: by its own expiry, or by `limit` if that
+    /// is less. `None`: it has a connection, or no expiry and `limit` is zero, which stands for ever.
     #[must_use]
     pub fn expires_at(&self, limit: Duration) -> Option<u64> {
         let since = self.away_since?;
-        (!limit.is_zero()).then(|| since.saturating_add(limit.as_secs().max(1)))
+        let limit = (!limit.is_zero()).then(|| limit.as_secs().max(1));
+        let age = [limit, self.expiry.map(u64::from)].into_iter().flatten().min()?;
+        Some(since.saturating_add(age))
     }
 
     /// Changes the limits. What is beyond a new limit stays until it is gone by itself.
@@ -324,10 +368,22 @@ impl Session {
         self.version
     }
 
-    /// Whether the session outlives its connection.
+    /// Whether the session is recorded, so that it survives a restart. One which is not does not outlive its connection.
     #[must_use]
-    pub fn is_persistent(&self) -> bool {
-        self.persistent
+    pub fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// For how many seconds it outlives its connection; `None`: as long as the broker keeps any.
+    #[must_use]
+    pub fn expiry(&self) -> Option<u32> {
+        self.expiry
+    }
+
+    /// Seconds of Unix time since when it has no connection; `None` while it has one.
+    #[must_use]
+    pub fn away_since(&self) -> Option<u64> {
+        self.away_since
     }
 
     /// Whether it has a connection.
@@ -390,10 +446,16 @@ impl Session {
     /// Takes a message for the client, at an effective QoS of 1 or 2. Answer [`Delivery::Send`]: the caller appends the PUBLISH to the
     /// outbox before it lets go of the session. It is O(1) and copies nothing. (Messages of QoS 0 are not the session's: they go to
     /// the outbox, or nowhere while the client is away. Given here they are dropped.)
-    pub fn deliver(&mut self, message: &Arc<Message>, qos: QoS, room: Room, log: &mut dyn Log) -> Delivery {
+    pub fn deliver(
+        &mut self,
+        message: &Arc<Message>,
+        terms: &Terms,
+        room: Room,
+        log: &mut dyn Log,
+    ) -> Delivery {
         let room = Room { outbox: room.outbox && self.is_connected(), ..room };
-        let delivery = self.outgoing.deliver(message, qos, room, &self.limits);
-        self.record_delivery(message, qos, delivery, log);
+        let delivery = self.outgoing.deliver(message, terms, room, &self.limits);
+        self.record_delivery(message, terms, delivery, log);
         delivery
     }
 
@@ -401,19 +463,19 @@ impl Session {
     pub fn deliver_replayed(
         &mut self,
         message: &Arc<Message>,
-        qos: QoS,
+        terms: &Terms,
         room: Room,
         log: &mut dyn Log,
     ) -> Delivery {
         let unlimited = SessionLimits { queue_messages: usize::MAX, queue_bytes: usize::MAX, ..self.limits };
         let room = Room { outbox: room.outbox && self.is_connected(), queues: true };
-        let delivery = self.outgoing.deliver(message, qos, room, &unlimited);
-        self.record_delivery(message, qos, delivery, log);
+        let delivery = self.outgoing.deliver(message, terms, room, &unlimited);
+        self.record_delivery(message, terms, delivery, log);
         delivery
     }
 
-    fn record_delivery(&self, message: &Message, qos: QoS, delivery: Delivery, log: &mut dyn Log) {
-        if !self.persistent {
+    fn record_delivery(&self, message: &Message, terms: &Terms, delivery: Delivery, log: &mut dyn Log) {
+        if !self.recorded {
             return;
         }
         let packet_id = match delivery {
@@ -427,25 +489,47 @@ impl Session {
             }
         };
         match log.body(message, self.generation) {
-            Some(mid) => record::enqueue(log, self.sid, mid, qos, packet_id),
-            None => record::enqueue_inline(log, self.sid, message, qos, packet_id),
+            Some(mid) => record::enqueue(log, self.sid, mid, terms, packet_id),
+            None => record::enqueue_inline(log, self.sid, message, terms, packet_id),
         }
     }
 
     /// What may leave now: first what was under way when the last connection ended, in its original order and with its packet
-    /// identifiers [MQTT-4.4.0-1], then what waits in the queue, as far as the window goes.
-    pub fn poll_transmit(&mut self, log: &mut dyn Log) -> Option<Transmit> {
+    /// identifiers [MQTT-4.4.0-1], then what waits in the queue, as far as the window goes. What has waited too long, at the time
+    /// `now_ms` in milliseconds of Unix time, is dropped and not sent.
+    pub fn poll_transmit(&mut self, now_ms: u64, log: &mut dyn Log) -> Option<Transmit> {
         if !self.is_connected() {
             return None;
         }
         if let Some(again) = self.outgoing.poll_resend() {
             return Some(again);
         }
+        self.drop_expired(now_ms, log);
         let transmit = self.outgoing.poll_promote(&self.limits)?;
-        if self.persistent {
+        if self.recorded {
             record::sent(log, self.sid, transmit.packet_id());
         }
         Some(transmit)
+    }
+
+    /// Drops what stands first in the queue and has waited too long.
+    pub fn drop_expired(&mut self, now_ms: u64, log: &mut dyn Log) {
+        while self.outgoing.drop_expired(now_ms) {
+            self.record_if(true, log, record::dropped);
+        }
+    }
+
+    /// Takes the number of messages that were dropped since they had waited too long.
+    pub fn take_expired(&mut self) -> usize {
+        self.outgoing.take_expired()
+    }
+
+    /// The message of that identifier can't be sent (it is larger than the client takes), or the client refused it: its flow is over, as if
+    /// it was acknowledged [MQTT5-3.1.2-25].
+    pub fn end_flow(&mut self, id: PacketId, log: &mut dyn Log) -> Ack {
+        let known = self.outgoing.end_flow(id);
+        self.record_if(known, log, |log, sid| record::acked(log, sid, id));
+        if known { Ack::Known } else { Ack::Unknown }
     }
 
     /// The client acknowledged a QoS 1 message. An error closes the connection; an unknown identifier is no error, since it can
@@ -472,7 +556,7 @@ impl Session {
     }
 
     fn record_if(&self, changed: bool, log: &mut dyn Log, write: impl FnOnce(&mut dyn Log, u64)) {
-        if changed && self.persistent {
+        if changed && self.recorded {
             write(log, self.sid);
         }
     }
@@ -511,17 +595,17 @@ impl Session {
 /// Subscriptions and replays.
 impl Session {
     /// Adds a subscription or replaces one of the same filter [MQTT-3.8.4-3]. If `replay`, a replay of the retained messages is
-    /// owed from now on; one that was under way for this filter begins again. `options` is kept for the caller.
+    /// owed from now on, whose name is the answer; one that was under way for this filter begins again.
     pub fn subscribe(
         &mut self,
         filter: &Arc<str>,
         subscription: Subscription,
         replay: bool,
         log: &mut dyn Log,
-    ) -> Result<(), TooManySubscriptions> {
-        self.subscriptions.insert(filter, subscription, replay, self.limits.subscriptions)?;
+    ) -> Result<Option<ReplayId>, TooManySubscriptions> {
+        let owed = self.subscriptions.insert(filter, subscription, replay, self.limits.subscriptions)?;
         self.record_if(true, log, |log, sid| record::subscribe(log, sid, filter, subscription, replay));
-        Ok(())
+        Ok(owed)
     }
 
     /// Removes a subscription, and its replay if one is owed. Returns what it was.

@@ -9,7 +9,7 @@ use super::inflight::{Awaiting, Flight, Inflight};
 use super::record::{self, Log};
 use super::replay::ReplayRoom;
 use super::{PacketId, SessionLimits};
-use crate::message::{Message, QoS};
+use crate::message::{Message, QoS, Terms};
 
 /// An empty queue keeps room for so many messages.
 const SPARE_MESSAGES: usize = 256;
@@ -77,12 +77,12 @@ pub enum Transmit {
     Publish {
         /// The packet identifier.
         packet_id: PacketId,
-        /// The effective QoS.
-        qos: QoS,
         /// Whether it was sent before, on an earlier connection [MQTT-3.3.1-1].
         dup: bool,
-        /// Topic, payload and RETAIN flag.
+        /// Topic, payload and properties.
         message: Arc<Message>,
+        /// The effective QoS, the RETAIN flag, and what the subscription asks for.
+        terms: Terms,
     },
     /// A PUBREL, sent before on an earlier connection.
     Pubrel {
@@ -127,7 +127,18 @@ pub struct WrongAck {
 #[derive(Clone, Debug)]
 struct Queued {
     message: Arc<Message>,
-    qos: QoS,
+    terms: Terms,
+}
+
+/// A message that came by a shared subscription and that its session could not deliver: another member is to get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The QoS it was to be delivered with.
+    pub qos: QoS,
+    /// The shared subscription, `$share/GROUP/FILTER`.
+    pub share: Arc<str>,
 }
 
 /// What is on its way to the client.
@@ -139,6 +150,10 @@ pub(super) struct Outgoing {
     sent: usize,
     queue: VecDeque<Queued>,
     queue_bytes: usize,
+    /// The client's own limit on what is under way to it, if it has set one [MQTT5-3.3.4-9].
+    receive_maximum: Option<u16>,
+    /// Messages that were dropped since their time was over, until somebody counts them.
+    expired: usize,
 }
 
 impl Outgoing {
@@ -155,21 +170,35 @@ impl Outgoing {
     }
 
     pub(super) fn can_transmit(&self, limits: &SessionLimits) -> bool {
-        self.sent < self.inflight.len() || (!self.queue.is_empty() && self.window_open(limits))
+        self.may_resend() || (!self.queue.is_empty() && self.window_open(limits))
+    }
+
+    fn may_resend(&self) -> bool {
+        self.sent < self.inflight.len()
+            && self.receive_maximum.is_none_or(|maximum| self.sent < usize::from(maximum))
     }
 
     fn window_open(&self, limits: &SessionLimits) -> bool {
-        self.inflight.len() < usize::from(limits.inflight.max(1))
+        self.inflight.len() < self.window(limits)
+    }
+
+    fn window(&self, limits: &SessionLimits) -> usize {
+        usize::from(self.receive_maximum.unwrap_or(u16::MAX).min(limits.inflight).max(1))
+    }
+
+    /// Takes the number of messages that were dropped since their time was over.
+    pub(super) fn take_expired(&mut self) -> usize {
+        std::mem::take(&mut self.expired)
     }
 
     pub(super) fn deliver(
         &mut self,
         message: &Arc<Message>,
-        qos: QoS,
+        terms: &Terms,
         room: Room,
         limits: &SessionLimits,
     ) -> Delivery {
-        if qos == QoS::AtMostOnce {
+        if terms.qos == QoS::AtMostOnce {
             return Delivery::Dropped(DropReason::AtMostOnce);
         }
         let first = self.queue.is_empty() && self.sent == self.inflight.len();
@@ -178,21 +207,26 @@ impl Outgoing {
             && self.window_open(limits)
             && let Some(packet_id) = self.inflight.allocate()
         {
-            self.launch(packet_id, message.clone(), qos);
+            self.launch(packet_id, message.clone(), terms.clone());
             return Delivery::Send { packet_id };
         }
         if !room.queues {
             return Delivery::Dropped(DropReason::QueuesFull);
         }
-        self.enqueue(message, qos, limits)
+        self.enqueue(message, terms, limits)
     }
 
-    fn launch(&mut self, id: PacketId, message: Arc<Message>, qos: QoS) {
-        self.inflight.push(Flight { id, awaiting: Awaiting::first(qos), message: Some(message) });
+    fn launch(&mut self, id: PacketId, message: Arc<Message>, terms: Terms) {
+        self.inflight.push(Flight {
+            id,
+            awaiting: Awaiting::first(terms.qos),
+            message: Some(message),
+            terms,
+        });
         self.sent = self.inflight.len();
     }
 
-    fn enqueue(&mut self, message: &Arc<Message>, qos: QoS, limits: &SessionLimits) -> Delivery {
+    fn enqueue(&mut self, message: &Arc<Message>, terms: &Terms, limits: &SessionLimits) -> Delivery {
         let size = message.size();
         let fits_alone = limits.queue_messages > 0 && size <= limits.queue_bytes;
         let mut displaced = 0;
@@ -204,13 +238,13 @@ impl Outgoing {
             }
             displaced += 1;
         }
-        self.push_queue(message.clone(), qos);
+        self.push_queue(message.clone(), terms.clone());
         Delivery::Queued { displaced }
     }
 
-    fn push_queue(&mut self, message: Arc<Message>, qos: QoS) {
+    fn push_queue(&mut self, message: Arc<Message>, terms: Terms) {
         self.queue_bytes += message.size();
-        self.queue.push_back(Queued { message, qos });
+        self.queue.push_back(Queued { message, terms });
     }
 
     fn pop_queue(&mut self) -> Option<Queued> {
@@ -222,20 +256,24 @@ impl Outgoing {
         Some(first)
     }
 
-    /// A new connection: everything under way is to be sent again.
-    pub(super) fn resend_all(&mut self) {
+    /// A new connection, on which the client takes so much at a time: everything under way is to be sent again.
+    pub(super) fn resend_all(&mut self, receive_maximum: Option<u16>) {
         self.sent = 0;
+        self.receive_maximum = receive_maximum;
     }
 
     pub(super) fn poll_resend(&mut self) -> Option<Transmit> {
+        if !self.may_resend() {
+            return None;
+        }
         let flight = self.inflight.get(self.sent)?;
         self.sent += 1;
         Some(match &flight.message {
             Some(message) => Transmit::Publish {
                 packet_id: flight.id,
-                qos: flight.awaiting.qos(),
                 dup: true,
                 message: message.clone(),
+                terms: flight.terms.clone(),
             },
             None => Transmit::Pubrel { packet_id: flight.id },
         })
@@ -243,13 +281,43 @@ impl Outgoing {
 
     /// Takes the first message of the queue into the window.
     pub(super) fn poll_promote(&mut self, limits: &SessionLimits) -> Option<Transmit> {
-        if self.queue.is_empty() || !self.window_open(limits) {
+        if self.queue.is_empty() || self.sent < self.inflight.len() || !self.window_open(limits) {
             return None;
         }
         let packet_id = self.inflight.allocate()?;
-        let Queued { message, qos } = self.pop_queue()?;
-        self.launch(packet_id, message.clone(), qos);
-        Some(Transmit::Publish { packet_id, qos, dup: false, message })
+        let Queued { message, terms } = self.pop_queue()?;
+        self.launch(packet_id, message.clone(), terms.clone());
+        Some(Transmit::Publish { packet_id, dup: false, message, terms })
+    }
+
+    /// Drops the first message of the queue if its time is over [MQTT5-3.3.2-5].
+    pub(super) fn drop_expired(&mut self, now_ms: u64) -> bool {
+        let over = self.queue.front().is_some_and(|first| first.message.is_expired(now_ms));
+        if over {
+            self.pop_queue();
+            self.expired += 1;
+        }
+        over
+    }
+
+    /// Messages of shared subscriptions that other members are to get when this session ends: those that wait, and those of QoS 1
+    /// whose acknowledgement is missing. What was begun at QoS 2 stays with its session [MQTT 5: 4.8.2].
+    pub(super) fn take_unanswered(&mut self) -> Vec<Unanswered> {
+        let mut unanswered = Vec::new();
+        let mut note = |message: &Arc<Message>, terms: &Terms| {
+            if let Some(share) = terms.special.as_ref().and_then(|special| special.share.clone()) {
+                unanswered.push(Unanswered { message: message.clone(), qos: terms.qos, share });
+            }
+        };
+        for flight in self.inflight.iter().filter(|flight| flight.awaiting == Awaiting::Puback) {
+            if let Some(message) = &flight.message {
+                note(message, &flight.terms);
+            }
+        }
+        for Queued { message, terms } in &self.queue {
+            note(message, terms);
+        }
+        unanswered
     }
 
     pub(super) fn handle_puback(&mut self, id: PacketId) -> Result<Ack, WrongAck> {
@@ -289,13 +357,20 @@ impl Outgoing {
             Awaiting::Pubrec => {
                 flight.awaiting = Awaiting::Pubcomp;
                 flight.message = None;
+                flight.terms = Terms::default();
                 Ok(Ack::Known)
             }
         }
     }
 
+    /// The client refused a QoS 2 message, or it is too large for it: its flow ends without PUBREL [MQTT 5: 4.3.3].
+    pub(super) fn end_flow(&mut self, id: PacketId) -> bool {
+        let index = self.inflight.find(id);
+        index.inspect(|index| self.remove(*index)).is_some()
+    }
+
     pub(super) fn replay_room(&self, limits: &SessionLimits) -> ReplayRoom {
-        let window = usize::from(limits.inflight.max(1));
+        let window = self.window(limits);
         let ahead = (2 * window).max(REPLAY_AHEAD).min(limits.queue_messages / REPLAY_SHARE).max(1);
         let bytes = (limits.queue_bytes / REPLAY_SHARE).max(1);
         if self.queue.len() >= ahead || self.queue_bytes >= bytes {
@@ -306,20 +381,20 @@ impl Outgoing {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { receive_maximum: self.receive_maximum, expired: self.expired, ..Self::default() };
     }
 
     pub(super) fn record_all(&self, sid: u64, log: &mut dyn Log) {
         for flight in self.inflight.iter() {
             match &flight.message {
                 Some(message) => {
-                    record::enqueue_inline(log, sid, message, flight.awaiting.qos(), Some(flight.id));
+                    record::enqueue_inline(log, sid, message, &flight.terms, Some(flight.id));
                 }
                 None => record::releasing(log, sid, flight.id),
             }
         }
         for queued in &self.queue {
-            record::enqueue_inline(log, sid, &queued.message, queued.qos, None);
+            record::enqueue_inline(log, sid, &queued.message, &queued.terms, None);
         }
     }
 }
@@ -335,11 +410,16 @@ fn wrong(flight: &Flight, got: Awaiting) -> WrongAck {
 
 /// Records played back. Each answers whether the record fits what came before it.
 impl Outgoing {
-    pub(super) fn restore_enqueue(&mut self, message: Arc<Message>, qos: QoS, id: Option<PacketId>) -> bool {
+    pub(super) fn restore_enqueue(
+        &mut self,
+        message: Arc<Message>,
+        terms: Terms,
+        id: Option<PacketId>,
+    ) -> bool {
         match id {
-            None => self.push_queue(message, qos),
+            None => self.push_queue(message, terms),
             Some(id) if self.inflight.find(id).is_some() => return false,
-            Some(id) => self.launch(id, message, qos),
+            Some(id) => self.launch(id, message, terms),
         }
         true
     }
@@ -348,8 +428,8 @@ impl Outgoing {
         if self.inflight.find(id).is_some() {
             return false;
         }
-        let Some(Queued { message, qos }) = self.pop_queue() else { return false };
-        self.launch(id, message, qos);
+        let Some(Queued { message, terms }) = self.pop_queue() else { return false };
+        self.launch(id, message, terms);
         true
     }
 
@@ -371,7 +451,8 @@ impl Outgoing {
         if self.inflight.find(id).is_some() {
             return false;
         }
-        self.inflight.push(Flight { id, awaiting: Awaiting::Pubcomp, message: None });
+        let (message, terms) = (None, Terms::default());
+        self.inflight.push(Flight { id, awaiting: Awaiting::Pubcomp, message, terms });
         self.sent = self.inflight.len();
         true
     }

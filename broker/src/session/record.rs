@@ -30,11 +30,20 @@
 //! | 22 will | number, client id, user, will | a will is armed |
 //! | 23 will gone | number | it is published or discarded |
 //! | 24 unfinished | sid, packet id, count, sids | a QoS 2 message of the client that so far only these sessions got (only after a `full`) |
+//! | 25 expiry | sid, seconds + 1 or 0 | how long the session outlives its connection; 0, and before the first: as long as the broker keeps any |
+//! | 26 subscribe identified | sid, filter, qos, options, replay, identifier | as 10, for a subscription with an identifier |
+//! | 27 body with extras | mid, origin sid or 0, packet id or 0, message, extras | as 2 |
+//! | 28 enqueue on terms | sid, mid, terms, packet id or 0 | as 13 |
+//! | 29 enqueue inline on terms | sid, terms, packet id or 0, message, extras | as 14 |
+//! | 30 will with extras | number, client id, user, will, extras, delay, expiry + 1 or 0, due + 1 or 0 | as 22 |
+//! | 31 will due | number, time | its connection has ended: it is published at that time |
+//!
+//! Kinds 26 to 30 are written only where MQTT 5 needs them.
 
 pub(super) mod decode;
 
 use super::{PacketId, ProtocolVersion, RecordedWill, Subscription};
-use crate::message::{Message, QoS};
+use crate::message::{Message, Terms};
 
 /// Where a session appends its records. The caller implements it over its journal, usually as a small value that lives as long as one
 /// PUBLISH or one packet of the client.
@@ -103,6 +112,19 @@ const RELEASED: u8 = 21;
 const WILL: u8 = 22;
 const WILL_GONE: u8 = 23;
 const UNFINISHED: u8 = 24;
+const EXPIRY: u8 = 25;
+const SUBSCRIBE_IDENTIFIED: u8 = 26;
+const BODY_EXTRAS: u8 = 27;
+const ENQUEUE_TERMS: u8 = 28;
+const ENQUEUE_INLINE_TERMS: u8 = 29;
+const WILL_EXTRAS: u8 = 30;
+const WILL_DUE: u8 = 31;
+
+/// Flags of a message; its QoS stands in the two bits below.
+const FLAG_RETAIN: u8 = 4;
+/// Flags of terms.
+const TERMS_RETAIN: u8 = 1;
+const TERMS_PROVENANCE: u8 = 2;
 
 /// Where a QoS 2 message came from: a persistent session and its packet identifier.
 ///
@@ -127,11 +149,12 @@ pub fn reset(out: &mut Vec<u8>) {
 /// Encodes the body of a message that several sessions are about to get. `mid` is not in use in this log since the last
 /// [`reset`].
 pub fn body(out: &mut Vec<u8>, mid: u64, origin: Option<Origin>, message: &Message) {
-    out.push(BODY);
+    out.push(if message.extras.is_some() { BODY_EXTRAS } else { BODY });
     put_number(out, mid);
     put_number(out, origin.map_or(0, |origin| origin.sid));
     put_number(out, origin.map_or(0, |origin| origin.packet_id.get().into()));
-    put_message(out, message);
+    put_message(out, message, false);
+    put_extras(out, message);
 }
 
 /// Encodes that no further session gets the message of that number.
@@ -143,14 +166,31 @@ pub fn body_end(out: &mut Vec<u8>, mid: u64) {
 /// Encodes a will. [`super::Session`] does so for that of its connection; the caller for those that wait, after the log began a
 /// new generation.
 pub fn will(out: &mut Vec<u8>, recorded: &RecordedWill) {
-    out.push(WILL);
+    let will = &recorded.will;
+    let extras = !will.properties.is_empty()
+        || will.message_expiry.is_some()
+        || will.delay > 0
+        || recorded.due.is_some();
+    out.push(if extras { WILL_EXTRAS } else { WILL });
     put_number(out, recorded.number);
     put_text(out, &recorded.client_id);
     put_optional(out, recorded.user.as_deref());
-    let will = &recorded.will;
-    out.push(will.qos.as_u8() | u8::from(will.retain) << 2);
+    out.push(will.qos.as_u8() | if will.retain { FLAG_RETAIN } else { 0 });
     put_text(out, &will.topic);
     put_bytes(out, &will.payload);
+    if extras {
+        put_bytes(out, &will.properties);
+        put_number(out, will.delay.into());
+        put_number(out, will.message_expiry.map_or(0, |seconds| u64::from(seconds) + 1));
+        put_number(out, recorded.due.map_or(0, |due| due.saturating_add(1)));
+    }
+}
+
+/// Encodes that the connection of a will has ended and when the will is to be published.
+pub fn will_due(out: &mut Vec<u8>, number: u64, due: u64) {
+    out.push(WILL_DUE);
+    put_number(out, number);
+    put_number(out, due);
 }
 
 /// Encodes that a will is published or discarded.
@@ -211,12 +251,15 @@ pub(super) fn away(log: &mut dyn Log, sid: u64, now: u64) {
 
 pub(super) fn subscribe(log: &mut dyn Log, sid: u64, filter: &str, subscription: Subscription, replay: bool) {
     let out = log.buffer();
-    out.push(SUBSCRIBE);
+    out.push(if subscription.identifier.is_some() { SUBSCRIBE_IDENTIFIED } else { SUBSCRIBE });
     put_number(out, sid);
     put_text(out, filter);
     out.push(subscription.qos.as_u8());
-    out.push(subscription.options);
+    out.push(subscription.options());
     out.push(replay.into());
+    if let Some(identifier) = subscription.identifier {
+        put_number(out, identifier.get().into());
+    }
     log.append();
 }
 
@@ -228,17 +271,47 @@ pub(super) fn replay_done(log: &mut dyn Log, sid: u64, filter: &str) {
     put_filter(log, REPLAY_DONE, sid, filter);
 }
 
-pub(super) fn enqueue(log: &mut dyn Log, sid: u64, mid: u64, qos: QoS, id: Option<PacketId>) {
-    put(log, ENQUEUE, &[sid, mid, qos.as_u8().into(), id.map_or(0, PacketId::get).into()]);
+/// How long the session outlives its connection, in seconds.
+pub(super) fn expiry(log: &mut dyn Log, sid: u64, expiry: Option<u32>) {
+    put(log, EXPIRY, &[sid, expiry.map_or(0, |seconds| u64::from(seconds) + 1)]);
 }
 
-pub(super) fn enqueue_inline(log: &mut dyn Log, sid: u64, message: &Message, qos: QoS, id: Option<PacketId>) {
+pub(super) fn enqueue(log: &mut dyn Log, sid: u64, mid: u64, terms: &Terms, id: Option<PacketId>) {
+    let id = id.map_or(0, PacketId::get).into();
+    if terms.is_plain() && !terms.retain {
+        return put(log, ENQUEUE, &[sid, mid, terms.qos.as_u8().into(), id]);
+    }
     let out = log.buffer();
-    out.push(ENQUEUE_INLINE);
+    out.push(ENQUEUE_TERMS);
     put_number(out, sid);
-    out.push(qos.as_u8());
-    put_number(out, id.map_or(0, PacketId::get).into());
-    put_message(out, message);
+    put_number(out, mid);
+    put_terms(out, terms);
+    put_number(out, id);
+    log.append();
+}
+
+pub(super) fn enqueue_inline(
+    log: &mut dyn Log,
+    sid: u64,
+    message: &Message,
+    terms: &Terms,
+    id: Option<PacketId>,
+) {
+    let id = id.map_or(0, PacketId::get).into();
+    let plain = terms.is_plain() && message.extras.is_none();
+    let out = log.buffer();
+    out.push(if plain { ENQUEUE_INLINE } else { ENQUEUE_INLINE_TERMS });
+    put_number(out, sid);
+    if plain {
+        out.push(terms.qos.as_u8());
+    } else {
+        put_terms(out, terms);
+    }
+    put_number(out, id);
+    put_message(out, message, terms.retain);
+    if !plain {
+        put_some_extras(out, message);
+    }
     log.append();
 }
 
@@ -323,8 +396,31 @@ fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-fn put_message(out: &mut Vec<u8>, message: &Message) {
-    out.push(message.qos.as_u8() | u8::from(message.retain) << 2);
+fn put_message(out: &mut Vec<u8>, message: &Message, retain: bool) {
+    out.push(message.qos.as_u8() | if retain { FLAG_RETAIN } else { 0 });
     put_text(out, &message.topic);
     put_bytes(out, &message.payload);
+}
+
+fn put_extras(out: &mut Vec<u8>, message: &Message) {
+    if message.extras.is_some() {
+        put_some_extras(out, message);
+    }
+}
+
+/// Extras where the kind says that there are some, even if there is nothing in them.
+fn put_some_extras(out: &mut Vec<u8>, message: &Message) {
+    let extras = message.extras.as_deref();
+    put_bytes(out, extras.map_or(&[], |extras| &extras.properties));
+    put_number(out, message.expires_at().map_or(0, |end| end.saturating_add(1)));
+    put_bytes(out, extras.map_or(&[], |extras| &extras.provenance));
+}
+
+fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
+    let special = terms.special.as_deref();
+    let provenance = special.is_some_and(|special| special.provenance);
+    out.push(terms.qos.as_u8());
+    out.push(if terms.retain { TERMS_RETAIN } else { 0 } | if provenance { TERMS_PROVENANCE } else { 0 });
+    put_bytes(out, special.map_or(&[], |special| &special.identifiers));
+    put_optional(out, special.and_then(|special| special.share.as_deref()));
 }

@@ -83,8 +83,7 @@ impl Recovery {
     /// A recovery at that time (seconds of Unix time), which counts as the end of connections that a crash ended.
     #[must_use]
     pub fn new(limits: SessionLimits, now: u64) -> Self {
-        let missing =
-            Message { topic: "".into(), payload: Bytes::new(), qos: QoS::AtMostOnce, retain: false };
+        let missing = Message::new("".into(), Bytes::new(), QoS::AtMostOnce);
         Self {
             limits,
             now,
@@ -118,6 +117,11 @@ impl Recovery {
                 self.wills.insert(will.number, will);
             }
             Record::WillGone { number } => drop(self.wills.remove(&number)),
+            Record::WillDue { number, due } => {
+                if let Some(will) = self.wills.get_mut(&number) {
+                    will.due = Some(due);
+                }
+            }
         }
         Ok(())
     }
@@ -158,7 +162,8 @@ impl Recovery {
         let mut session = Session::new(head.sid, head.client_id.into(), self.limits, head.created);
         session.user = head.user.map(Arc::from);
         session.version = head.version;
-        session.persistent = true;
+        session.recorded = true;
+        session.expiry = None;
         session.away_since = head.away_since;
         if full {
             self.partial.insert(head.sid, session);
@@ -183,7 +188,7 @@ impl Recovery {
                 None => self.counts.skipped += 1,
             },
             Change::End => self.forget(sid),
-            Change::Enqueue { mid, qos, id } => {
+            Change::Enqueue { mid, terms, id } => {
                 let message = match self.bodies.get(&mid) {
                     Some(body) => {
                         if let Some(got) = body.origin.and_then(|origin| self.unfinished.get_mut(&origin)) {
@@ -193,7 +198,7 @@ impl Recovery {
                     }
                     None => self.missing.clone(),
                 };
-                self.change_session(sid, |session| session.outgoing.restore_enqueue(message, qos, id));
+                self.change_session(sid, |session| session.outgoing.restore_enqueue(message, terms, id));
             }
             Change::Incoming { id } => {
                 self.unfinished.remove(&Origin { sid, packet_id: id });
@@ -225,16 +230,18 @@ impl Session {
                 self.user = user.map(Arc::from);
                 self.version = version;
                 self.away_since = None;
+                self.expiry = None;
             }
             Change::Away { since } => self.away_since = Some(since),
+            Change::Expiry { seconds } => self.expiry = seconds,
             Change::Subscribe { filter, subscription, replay } => {
                 let added = self.subscriptions.insert(&filter.into(), subscription, replay, usize::MAX);
                 return added.is_ok();
             }
             Change::Unsubscribe { filter } => return self.subscriptions.remove(filter).is_some(),
             Change::ReplayDone { filter } => return self.subscriptions.restore_replay_done(filter),
-            Change::EnqueueInline { message, qos, id } => {
-                return self.outgoing.restore_enqueue(Arc::new(message), qos, id);
+            Change::EnqueueInline { message, terms, id } => {
+                return self.outgoing.restore_enqueue(Arc::new(message), terms, id);
             }
             Change::Sent { id } => return self.outgoing.restore_sent(id),
             Change::Dropped => return self.outgoing.restore_dropped(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::message::QoS;
+use super::Subscription;
 
 /// Names one owed replay. A repeated SUBSCRIBE gives its filter's replay a new name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,8 +17,8 @@ pub struct PendingReplay {
     pub id: ReplayId,
     /// The subscription's filter.
     pub filter: Arc<str>,
-    /// The granted QoS.
-    pub qos: QoS,
+    /// The subscription itself.
+    pub subscription: Subscription,
 }
 
 /// How much a replay may hand over now.

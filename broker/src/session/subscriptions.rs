@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::record::{self, Log};
@@ -13,8 +14,37 @@ use crate::message::QoS;
 pub struct Subscription {
     /// The granted QoS [MQTT-3.8.4-6].
     pub qos: QoS,
-    /// Room for the subscription options of later protocol versions; 0 for MQTT 3.
-    pub options: u8,
+    /// The client does not want its own messages [MQTT5-3.8.3-3].
+    pub no_local: bool,
+    /// The client wants the RETAIN flag as it was published [MQTT5-3.3.1-13].
+    pub retain_as_published: bool,
+    /// The client wants to know where an entry's value comes from.
+    pub provenance: bool,
+    /// The number by which the client knows the subscription [MQTT5-3.3.4-3].
+    pub identifier: Option<NonZeroU32>,
+}
+
+impl Subscription {
+    /// A subscription as MQTT 3 knows it.
+    #[must_use]
+    pub fn of(qos: QoS) -> Self {
+        Self { qos, ..Self::default() }
+    }
+
+    /// The options beside the QoS as bits, for records.
+    pub(super) fn options(&self) -> u8 {
+        u8::from(self.no_local) | u8::from(self.retain_as_published) << 1 | u8::from(self.provenance) << 2
+    }
+
+    pub(super) fn from_options(qos: QoS, options: u8, identifier: Option<NonZeroU32>) -> Option<Self> {
+        (options < 8).then_some(Self {
+            qos,
+            no_local: options & 1 != 0,
+            retain_as_published: options & 2 != 0,
+            provenance: options & 4 != 0,
+            identifier,
+        })
+    }
 }
 
 /// The client has as many subscriptions as it may; this one is refused (SUBACK 0x80) and nothing has changed.
@@ -45,7 +75,7 @@ impl Subscriptions {
         subscription: Subscription,
         replay: bool,
         limit: usize,
-    ) -> Result<(), TooManySubscriptions> {
+    ) -> Result<Option<ReplayId>, TooManySubscriptions> {
         let full = self.slots.len() >= limit;
         let slot = match self.slots.entry(filter.clone()) {
             Entry::Occupied(known) => known.into_mut(),
@@ -53,13 +83,14 @@ impl Subscriptions {
             Entry::Vacant(free) => free.insert(Slot { subscription, replay: None }),
         };
         slot.subscription = subscription;
-        if replay {
-            if let Some(earlier) = slot.replay {
-                self.replays.remove(earlier);
-            }
-            slot.replay = Some(self.replays.push(filter));
+        if !replay {
+            return Ok(None);
         }
-        Ok(())
+        if let Some(earlier) = slot.replay {
+            self.replays.remove(earlier);
+        }
+        slot.replay = Some(self.replays.push(filter));
+        Ok(slot.replay)
     }
 
     pub(super) fn remove(&mut self, filter: &str) -> Option<Subscription> {
@@ -84,8 +115,8 @@ impl Subscriptions {
 
     pub(super) fn next_replay(&self, last: Option<ReplayId>) -> Option<PendingReplay> {
         let (id, filter) = self.replays.next(last)?;
-        let qos = self.get(filter)?.qos;
-        Some(PendingReplay { id, filter: filter.clone(), qos })
+        let subscription = self.get(filter)?;
+        Some(PendingReplay { id, filter: filter.clone(), subscription })
     }
 
     /// Returns the filter, if the replay was still owed.

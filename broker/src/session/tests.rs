@@ -11,6 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::QoS;
 
 proptest! {
     #[test]
@@ -120,16 +121,30 @@ fn id(number: u16) -> PacketId {
 
 fn message(payload: &str) -> Arc<Message> {
     let payload = Bytes::copy_from_slice(payload.as_bytes());
-    Arc::new(Message { topic: "a/b".into(), payload, qos: QoS::ExactlyOnce, retain: false })
+    Arc::new(Message::new("a/b".into(), payload, QoS::ExactlyOnce))
 }
 
 fn connect(clean: bool) -> Connect {
-    Connect { clean, user: None, version: ProtocolVersion::V3_1_1, will: None }
+    Connect {
+        clean,
+        expiry: if clean { Some(0) } else { None },
+        receive_maximum: None,
+        user: None,
+        version: ProtocolVersion::V3_1_1,
+        will: None,
+    }
 }
 
 fn with_will(clean: bool, number: u64) -> Connect {
-    let will =
-        Will { topic: "gone".into(), payload: Bytes::from_static(b"x"), qos: QoS::AtLeastOnce, retain: true };
+    let will = Will {
+        topic: "gone".into(),
+        payload: Bytes::from_static(b"x"),
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        properties: Bytes::new(),
+        message_expiry: None,
+        delay: 0,
+    };
     Connect { will: Some((number, will)), user: Some("ann".into()), ..connect(clean) }
 }
 
@@ -142,7 +157,7 @@ fn session(limits: SessionLimits, log: &mut Kept) -> Session {
 
 /// What may leave now, in short: `p1 one` a PUBLISH, `d1 one` one with DUP, `r1` a PUBREL.
 fn transmits(session: &mut Session, log: &mut Kept) -> Vec<String> {
-    std::iter::from_fn(|| session.poll_transmit(log))
+    std::iter::from_fn(|| session.poll_transmit(0, log))
         .map(|transmit| match transmit {
             Transmit::Pubrel { packet_id } => format!("r{}", packet_id.get()),
             Transmit::Publish { packet_id, dup, message, .. } => {

@@ -17,6 +17,12 @@ pub struct Will {
     pub qos: QoS,
     /// Whether it is published as a retained message.
     pub retain: bool,
+    /// The properties of the message, encoded as in a PUBLISH [MQTT 5: 3.1.3.2].
+    pub properties: Bytes,
+    /// For how many seconds after its publication the message is of use.
+    pub message_expiry: Option<u32>,
+    /// Seconds between the end of the connection and the publication [MQTT5-3.1.3-9].
+    pub delay: u32,
 }
 
 /// A will with what is to be known about it when its session is gone or the broker has restarted.
@@ -30,4 +36,6 @@ pub struct RecordedWill {
     pub user: Option<Arc<str>>,
     /// The will itself.
     pub will: Arc<Will>,
+    /// Its connection has ended: it is to be published at this time, in seconds of Unix time.
+    pub due: Option<u64>,
 }

@@ -16,14 +16,15 @@ fn names_without_wildcards_are_valid() {
 
 #[test]
 fn bad_names_are_refused_with_their_reason() {
-    assert_eq!(check_name(""), Err(NameError::Empty)); // MQTT-4.7.3-1
-    assert_eq!(check_name("a\0"), Err(NameError::Nul)); // MQTT-4.7.3-2
-    assert_eq!(check_name(&"x".repeat(LEN_MAX + 1)), Err(NameError::TooLong)); // MQTT-4.7.3-3
+    assert_eq!(check_name(""), Err(NameError::Empty)); // [MQTT-4.7.3-1]
+    assert_eq!(check_name("a\0"), Err(NameError::Nul)); // [MQTT-4.7.3-2]
+    assert_eq!(check_name(&"x".repeat(LEN_MAX + 1)), Err(NameError::TooLong)); // [MQTT-4.7.3-3]
     for name in ["+", "#", "a/+", "a/#", "a+", "a/b#c"] {
-        assert_eq!(check_name(name), Err(NameError::Wildcard), "{name}"); // MQTT-3.3.2-2
+        assert_eq!(check_name(name), Err(NameError::Wildcard), "{name}"); // [MQTT-3.3.2-2]
     }
 }
 
+/// [MQTT-4.7.1-1]
 #[test]
 fn filters_take_wildcards_that_fill_a_level() {
     for filter in ["#", "+", "/", "+/+", "/+", "a/#", "+/a/#", "a//b", "//#", "$SYS/#", "$share/g/+"] {
@@ -33,14 +34,14 @@ fn filters_take_wildcards_that_fill_a_level() {
 
 #[test]
 fn bad_filters_are_refused_with_their_reason() {
-    assert_eq!(check_filter(""), Err(FilterError::Empty)); // MQTT-4.7.3-1
-    assert_eq!(check_filter("a/\0"), Err(FilterError::Nul)); // MQTT-4.7.3-2
-    assert_eq!(check_filter(&"x/".repeat(LEN_MAX)), Err(FilterError::TooLong)); // MQTT-4.7.3-3
+    assert_eq!(check_filter(""), Err(FilterError::Empty)); // [MQTT-4.7.3-1]
+    assert_eq!(check_filter("a/\0"), Err(FilterError::Nul)); // [MQTT-4.7.3-2]
+    assert_eq!(check_filter(&"x/".repeat(LEN_MAX)), Err(FilterError::TooLong)); // [MQTT-4.7.3-3]
     for filter in ["#/", "#/a", "a/#/b", "+/#/"] {
-        assert_eq!(check_filter(filter), Err(FilterError::HashNotLast), "{filter}"); // MQTT-4.7.1-2
+        assert_eq!(check_filter(filter), Err(FilterError::HashNotLast), "{filter}"); // [MQTT-4.7.1-2]
     }
     for filter in ["a#", "a/b#", "##", "+#", "a+", "+a", "a/+b/c", "++"] {
-        assert_eq!(check_filter(filter), Err(FilterError::WildcardInLevel), "{filter}"); // MQTT-4.7.1-3
+        assert_eq!(check_filter(filter), Err(FilterError::WildcardInLevel), "{filter}"); // [MQTT-4.7.1-3]
     }
 }
 
@@ -63,7 +64,7 @@ fn filters_match_as_the_standard_says() {
         ("a/+/c", "a/b/c"),
         ("#", "a/b"),
         ("#", "/"),
-        ("a/#", "a"), // MQTT-4.7.1-2: the parent level too
+        ("a/#", "a"), // [MQTT-4.7.1-2]: the parent level too
         ("a/#", "a/b/c"),
         ("+/#", "a"),
         ("$SYS/#", "$SYS/broker/x"),
@@ -74,7 +75,7 @@ fn filters_match_as_the_standard_says() {
         assert!(matches(filter, name), "{filter} should match {name}");
     }
     for (filter, name) in [
-        ("a", "A"), // MQTT-4.7.3-4: nothing is normalised
+        ("a", "A"), // [MQTT-4.7.3-4]: nothing is normalised
         ("a", "a/"),
         ("a", "/a"),
         ("+", "/a"),
@@ -83,7 +84,7 @@ fn filters_match_as_the_standard_says() {
         ("a/+", "a/b/c"),
         ("a/b/#", "a"),
         ("a/#", "ab"),
-        ("#", "$SYS/x"), // MQTT-4.7.2-1
+        ("#", "$SYS/x"), // [MQTT-4.7.2-1]
         ("+/x", "$SYS/x"),
         ("+/#", "$SYS/x"),
         ("é", "e\u{301}"),

@@ -42,6 +42,7 @@ fn matching(filters: &[&str], topic: &str) -> Vec<u32> {
     found(&trie(filters), topic).iter().map(|(subscriber, _)| *subscriber).collect()
 }
 
+/// [MQTT-4.7.1-2]
 #[test]
 fn hash_matches_the_level_above_it_and_all_below() {
     let filters = ["sport/tennis/player1/#"];
@@ -54,6 +55,7 @@ fn hash_matches_the_level_above_it_and_all_below() {
     assert_eq!(matching(&["sport/#"], "sport"), [0]);
 }
 
+/// [MQTT-4.7.1-3]
 #[test]
 fn plus_matches_exactly_one_level_which_may_be_empty() {
     assert_eq!(matching(&["sport/+"], "sport/"), [0]);
@@ -62,6 +64,7 @@ fn plus_matches_exactly_one_level_which_may_be_empty() {
     assert_eq!(matching(&["sport/+/player1"], "sport/tennis/player1"), [0]);
 }
 
+/// [MQTT-4.7.2-1]
 #[test]
 fn wildcards_at_the_first_level_do_not_see_dollar_topics() {
     let filters = ["#", "+/monitor/Clients", "$SYS/#", "$SYS/monitor/+"];
@@ -69,17 +72,19 @@ fn wildcards_at_the_first_level_do_not_see_dollar_topics() {
     assert_eq!(matching(&filters, "SYS/monitor/Clients"), [0, 1]);
 }
 
+/// [MQTT-3.3.5-1]
 #[test]
-fn overlapping_filters_of_one_subscriber_match_once_with_the_highest_value() {
+fn overlapping_filters_of_one_subscriber_all_match_the_highest_value_first() {
     let mut trie = Trie::new();
     trie.insert("a/#", SubscriberId(7), 0);
     trie.insert("a/+", SubscriberId(7), 2);
     trie.insert("a/b", SubscriberId(7), 1);
     trie.insert("a/b", SubscriberId(3), 1);
-    assert_eq!(found(&trie, "a/b"), [(3, 1), (7, 2)]);
+    assert_eq!(found(&trie, "a/b"), [(3, 1), (7, 2), (7, 1), (7, 0)]);
     assert_eq!(found(&trie, "a/b/c"), [(7, 0)]);
 }
 
+/// [MQTT-3.8.4-3]
 #[test]
 fn a_repeated_subscription_replaces_the_value() {
     let mut trie = Trie::new();
@@ -172,14 +177,10 @@ proptest! {
             prop_assert_eq!(trie.len(), model.len());
         }
         for topic in topics {
-            let mut expected: BTreeMap<u32, u8> = BTreeMap::new();
-            for ((filter, subscriber), value) in &model {
-                if naive_match(filter, &topic) {
-                    let best = expected.entry(*subscriber).or_default();
-                    *best = (*best).max(*value);
-                }
-            }
-            prop_assert_eq!(found(&trie, &topic), expected.into_iter().collect::<Vec<_>>());
+            let matching = model.iter().filter(|((filter, _), _)| naive_match(filter, &topic));
+            let mut expected: Vec<(u32, u8)> = matching.map(|((_, subscriber), value)| (*subscriber, *value)).collect();
+            expected.sort_by_key(|(subscriber, value)| (*subscriber, std::cmp::Reverse(*value)));
+            prop_assert_eq!(found(&trie, &topic), expected);
         }
         for ((filter, subscriber), _) in model {
             trie.remove(&filter, SubscriberId(subscriber));

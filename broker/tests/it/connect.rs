@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use crate::client::{self, Connect, DISCONNECT, Got, PINGREQ, put_text};
 use crate::server::{Server, limits, peer};
 
+/// [MQTT-3.1.4-4]
 #[tokio::test]
 async fn both_protocol_versions_are_let_in() {
     let server = Server::start();
@@ -23,18 +24,20 @@ async fn both_protocol_versions_are_let_in() {
     server.until("one is left", |metrics| metrics.connections.get() == 1).await;
 }
 
+/// [MQTT-3.1.2-2, 3.2.2-4, 3.2.2-5]
 #[tokio::test]
-async fn an_unknown_protocol_level_is_answered_with_code_1() {
+async fn an_unknown_protocol_level_is_answered_with_a_code_of_its_age() {
     let server = Server::start();
-    for (name, level) in [("MQTT", 5), ("MQTT", 3), ("MQIsdp", 4), ("MQTT", 77)] {
+    for (name, level, code) in [("MQTT", 6, 0x84), ("MQTT", 3, 1), ("MQIsdp", 4, 1), ("MQTT", 77, 0x84)] {
         let mut client = server.open();
         client.send(&Connect { name, level, ..Connect::new("a") }.encode()).await;
-        client.expect(Got::Connack { present: false, code: 1 }).await;
+        client.expect(Got::Connack { present: false, code }).await;
         client.expect_closed().await;
     }
     assert_eq!(server.metrics().refused_level.get(), 4);
 }
 
+/// [MQTT-3.1.0-1, 3.2.2-6]
 #[tokio::test]
 async fn a_first_packet_that_is_no_connect_closes_without_a_word() {
     let server = Server::start();
@@ -49,6 +52,7 @@ async fn a_first_packet_that_is_no_connect_closes_without_a_word() {
     server.until("no socket is left", |metrics| metrics.sockets.get() == 0).await;
 }
 
+/// [MQTT-3.1.0-2, 4.8.0-1]
 #[tokio::test]
 async fn a_second_connect_closes_the_connection() {
     let server = Server::start();
@@ -58,6 +62,7 @@ async fn a_second_connect_closes_the_connection() {
     server.until("it is counted", |metrics| metrics.protocol_errors.get() == 1).await;
 }
 
+/// [MQTT-3.1.3-6, 3.1.3-7, 3.1.3-8, 3.1.3-9, 3.2.2-4, 3.2.2-5]
 #[tokio::test]
 async fn an_empty_client_id_needs_a_clean_session() {
     let server = Server::start();
@@ -108,6 +113,7 @@ async fn packets_may_be_cut_at_any_byte_and_follow_each_other_without_a_pause() 
     }
 }
 
+/// [MQTT-3.1.2-24]
 #[tokio::test(start_paused = true)]
 async fn silence_of_one_and_a_half_keep_alives_closes() {
     let server = Server::start();
@@ -128,6 +134,7 @@ async fn without_keep_alive_silence_is_no_reason_to_close() {
     client.ping().await;
 }
 
+/// [MQTT-2.3.1-1, 3.3.1-4, 3.3.2-2, 3.8.1-1, 3.8.3-3, 3.8.3-4, 4.7.3-1, 4.8.0-1]
 #[tokio::test]
 async fn malformed_packets_close_the_connection() {
     let server = Server::start();
@@ -155,6 +162,7 @@ async fn malformed_packets_close_the_connection() {
     server.until("all are counted", |metrics| metrics.protocol_errors.get() == bad.len() as u64).await;
 }
 
+/// [MQTT-3.1.4-2]
 #[tokio::test]
 async fn a_new_connection_takes_over_and_the_old_one_is_closed() {
     let server = Server::start();
@@ -210,6 +218,7 @@ impl Hooks for Guarded {
     }
 }
 
+/// [MQTT-3.2.2-4, 3.2.2-5]
 #[tokio::test(start_paused = true)]
 async fn logins_are_checked_and_refusals_told() {
     let broker = Server::with_hooks(limits(), Guarded(MemoryHooks::new()));

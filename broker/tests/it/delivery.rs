@@ -5,6 +5,7 @@ use distkv_broker::message::{Message, QoS};
 use crate::client::{self, Connect, Got, PUBREL, ack};
 use crate::server::Server;
 
+/// [MQTT-3.3.4-1, 3.8.4-6]
 #[tokio::test]
 async fn every_publisher_qos_meets_every_subscriber_qos() {
     let server = Server::start();
@@ -59,6 +60,7 @@ async fn a_client_gets_its_own_messages_too() {
     );
 }
 
+/// [MQTT-3.3.5-1]
 #[tokio::test]
 async fn overlapping_filters_bring_one_copy_with_the_highest_qos() {
     let server = Server::start();
@@ -69,6 +71,7 @@ async fn overlapping_filters_bring_one_copy_with_the_highest_qos() {
     subscriber.ping().await;
 }
 
+/// [MQTT-3.10.4-1, 3.10.4-2, 3.10.4-4]
 #[tokio::test]
 async fn after_unsubscribe_nothing_comes_any_more() {
     let server = Server::start();
@@ -82,6 +85,7 @@ async fn after_unsubscribe_nothing_comes_any_more() {
     assert_eq!(server.metrics().subscriptions.get(), 1);
 }
 
+/// [MQTT-3.8.4-4, 3.8.4-5]
 #[tokio::test]
 async fn several_hundred_filters_fit_into_one_subscribe() {
     let server = Server::start();
@@ -95,6 +99,7 @@ async fn several_hundred_filters_fit_into_one_subscribe() {
     server.until("they are gone", |metrics| metrics.subscriptions.get() == 0).await;
 }
 
+/// [MQTT-4.3.3-2]
 #[tokio::test]
 async fn a_repeated_qos_2_publish_is_delivered_once() {
     let server = Server::start();
@@ -114,6 +119,7 @@ async fn a_repeated_qos_2_publish_is_delivered_once() {
     subscriber.expect_message("t", b"next", 2, false).await;
 }
 
+/// [MQTT-4.6.0-5, 4.6.0-6]
 #[tokio::test]
 async fn order_is_kept_per_publisher_beyond_the_window() {
     let server = Server::start();
@@ -134,6 +140,7 @@ async fn order_is_kept_per_publisher_beyond_the_window() {
     assert_eq!(server.metrics().queued_messages.get(), 0);
 }
 
+/// [MQTT-4.8.0-1]
 #[tokio::test]
 async fn a_wrong_acknowledgement_closes_and_an_unknown_one_does_not() {
     let server = Server::start();
@@ -172,11 +179,12 @@ async fn the_embedder_publishes_too() {
     let mut subscriber = server.clean("sub").await;
     subscriber.subscribe(&[("from/+", 2)]).await;
     let payload = bytes::Bytes::from_static(b"native");
-    let message = Message { topic: "from/store".into(), payload, qos: QoS::AtLeastOnce, retain: false };
-    server.broker.publish(&message);
+    let message = Message::new("from/store".into(), payload, QoS::AtLeastOnce);
+    server.broker.publish(&message, None);
     subscriber.expect_message("from/store", b"native", 1, false).await;
 }
 
+/// [MQTT-4.5.0-1, 4.6.0-6]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_publishers_and_subscribers_lose_nothing() {
     const MESSAGES: u32 = 2000;

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{
-    BoxFuture, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Replay, RetainRefused,
-    RetainedMessage, Rights, SessionLog,
+    BoxFuture, Condition, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Provenance, Replay,
+    RetainRefused, RetainedMessage, Rights, SessionLog,
 };
 use distkv_broker::{Broker, Listener, ListenerConfig, Peer};
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ use crate::client::{self, Client, Connect, Got};
 use crate::server::{STREAM_BYTES, Server, limits, peer};
 
 /// Users may do everything but what topics with these words in them say.
-struct Picky(MemoryHooks);
+pub(crate) struct Picky(pub(crate) MemoryHooks);
 
 struct PickyPrincipal(Arc<dyn Principal>);
 
@@ -50,14 +50,15 @@ impl Principal for PickyPrincipal {
     fn retain(
         &self,
         message: &RetainedMessage<'_>,
-        deliver: &mut dyn FnMut(),
+        condition: Option<Condition<'_>>,
+        deliver: &mut dyn FnMut(Option<&Provenance<'_>>),
     ) -> Result<Mark, RetainRefused> {
         match message.topic {
             "denied" => Err(RetainRefused::Denied),
             "bad" => Err(RetainRefused::BadPayload),
             "quota" => Err(RetainRefused::Quota),
             "broken" => Err(RetainRefused::Unavailable),
-            _ => self.0.retain(message, deliver),
+            _ => self.0.retain(message, condition, deliver),
         }
     }
 
@@ -86,6 +87,7 @@ fn open(broker: &Broker) -> Client {
     Client::new(ours)
 }
 
+/// [MQTT-3.3.5-2, 3.9.3-1]
 #[tokio::test]
 async fn rights_are_asked_at_publish_subscribe_and_each_delivery() {
     let hooks = MemoryHooks::new();
@@ -93,8 +95,8 @@ async fn rights_are_asked_at_publish_subscribe_and_each_delivery() {
     let mut client = open(&broker);
     client.connect(&Connect::new("a")).await;
     for (payload, topic) in [("hidden", "unreadable/old"), ("shown", "old")] {
-        let message = RetainedMessage { topic, payload: payload.as_bytes(), shared: None, qos: 1 };
-        hooks.set(&message, &mut || {});
+        let message = RetainedMessage::new(topic, payload.as_bytes(), 1);
+        hooks.set(&message, &mut |_| {});
     }
     client.send(&client::subscribe(1, &[("unsubscribable/#", 1), ("#", 1)])).await;
     client.expect(Got::Suback(1, vec![0x80, 1])).await;
@@ -113,6 +115,7 @@ async fn rights_are_asked_at_publish_subscribe_and_each_delivery() {
     assert_eq!((metrics.dropped_receive_denied.get(), metrics.subscriptions_refused.get()), (3, 1));
 }
 
+/// [MQTT-3.3.5-2, 4.8.0-2]
 #[tokio::test]
 async fn refused_retained_messages_are_acknowledged_and_dropped_but_a_broken_store_is_no_place_to_stay() {
     let broker = Server::with_hooks(limits(), Picky(MemoryHooks::new()));

@@ -154,6 +154,7 @@ async fn unfinished_packets_of_middling_size_are_counted_too() {
     assert_eq!(server.metrics().packet_stalls.get(), 1);
 }
 
+/// [MQTT-3.8.4-5, 3.9.3-1, 3.9.3-2]
 #[tokio::test]
 async fn too_many_subscriptions_and_too_deep_topics_are_refused() {
     let server = Server::with(Limits { subscriptions: 2, topic_levels: 3, ..limits() });

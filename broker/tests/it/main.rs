@@ -7,13 +7,17 @@
 )]
 
 mod client;
+mod client5;
+mod conformance3;
 mod connect;
 mod delivery;
 mod embedder;
+mod foreign;
 mod limits;
 mod model;
 mod restart;
 mod retained;
 mod server;
 mod sessions;
+mod v5;
 mod wills;

@@ -259,7 +259,7 @@ fn copy_retained(hooks: &MemoryHooks) -> MemoryHooks {
     let copy = MemoryHooks::new();
     for filter in ["#", "$x/#"] {
         let mut replay = hooks.restored("", None).replay(filter);
-        while replay.slice(10, 1000, &mut |message| copy.set(&message, &mut || {})) == Progress::More {}
+        while replay.slice(10, 1000, &mut |message| copy.set(&message, &mut |_| {})) == Progress::More {}
     }
     copy
 }

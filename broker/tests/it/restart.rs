@@ -10,6 +10,7 @@ async fn restarted(server: Server) -> Server {
     Server::resume(limits(), hooks, &records)
 }
 
+/// [MQTT-4.1.0-1]
 #[tokio::test]
 async fn subscriptions_queue_and_window_survive() {
     let server = Server::start();
@@ -44,6 +45,7 @@ async fn subscriptions_queue_and_window_survive() {
     client.expect_message("t/y", b"live", 1, false).await;
 }
 
+/// [MQTT-3.1.2-6]
 #[tokio::test]
 async fn a_clean_session_does_not_survive() {
     let server = Server::start();
@@ -53,6 +55,7 @@ async fn a_clean_session_does_not_survive() {
     assert_eq!((server.metrics().sessions.get(), server.metrics().subscriptions.get()), (0, 0));
 }
 
+/// [MQTT-4.3.3-2]
 #[tokio::test]
 async fn qos_2_without_duplicates_across_a_restart() {
     let server = Server::start();
@@ -126,6 +129,7 @@ async fn after_a_checkpoint_the_records_before_it_are_not_needed() {
     client.ping().await;
 }
 
+/// [MQTT-4.8.0-2]
 #[tokio::test]
 async fn nothing_is_acknowledged_after_the_log_failed() {
     let server = Server::start();

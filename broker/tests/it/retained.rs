@@ -10,9 +10,10 @@ use crate::client::{self, Connect, Got};
 use crate::server::{Server, limits};
 
 fn retain(server: &Server, topic: &str, payload: &[u8], qos: u8) {
-    server.hooks.set(&RetainedMessage { topic, payload, shared: None, qos }, &mut || {});
+    server.hooks.set(&RetainedMessage::new(topic, payload, qos), &mut |_| {});
 }
 
+/// [MQTT-3.3.1-5, 3.3.1-6, 3.3.1-8, 3.3.1-9, 3.3.1-10, 3.3.1-11]
 #[tokio::test]
 async fn a_retained_message_goes_live_without_the_flag_and_is_replayed_with_it() {
     let server = Server::start();
@@ -34,6 +35,7 @@ async fn a_retained_message_goes_live_without_the_flag_and_is_replayed_with_it()
     assert_eq!(server.hooks.get("r/a"), None);
 }
 
+/// [MQTT-3.3.1-6, 3.8.4-4]
 #[tokio::test]
 async fn the_suback_comes_before_the_replay_and_each_filter_has_its_own() {
     let server = Server::start();
@@ -47,6 +49,7 @@ async fn the_suback_comes_before_the_replay_and_each_filter_has_its_own() {
     client.ping().await;
 }
 
+/// [MQTT-3.3.1-6, 3.8.4-6]
 #[tokio::test]
 async fn a_replay_of_any_length_is_complete_at_every_qos_for_a_slow_reader() {
     const TOPICS: usize = 20_000;

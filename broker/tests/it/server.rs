@@ -9,8 +9,10 @@ use distkv_broker::hooks::memory::{MemoryHooks, MemoryLog};
 use distkv_broker::hooks::{Hooks, SessionLog};
 use distkv_broker::limits::Limits;
 use distkv_broker::metrics::Metrics;
+use tokio::io::DuplexStream;
 
 use crate::client::{Client, Connect, PATIENCE};
+use crate::foreign::Foreign;
 
 /// Bytes that fit into a stream in each direction.
 pub(crate) const STREAM_BYTES: usize = 64 << 10;
@@ -19,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) broker: Broker,
     pub(crate) hooks: MemoryHooks,
     pub(crate) log: MemoryLog,
+    /// Who serves in our place.
+    foreign: Option<Foreign>,
 }
 
 /// Limits for tests: nobody waits for slow subscribers, so that counts are exact.
@@ -48,7 +52,7 @@ impl Server {
             broker.restore(record).unwrap();
         }
         broker.start();
-        Self { broker, hooks, log }
+        Self { broker, hooks, log, foreign: Foreign::start() }
     }
 
     /// A broker with hooks of the test's own.
@@ -69,9 +73,17 @@ impl Server {
 
     /// A connection that holds only so many bytes under way.
     pub(crate) fn open_with(&self, bytes: usize) -> Client {
+        Client::new(self.stream(bytes))
+    }
+
+    /// The client's end of a connection that holds only so many bytes under way.
+    pub(crate) fn stream(&self, bytes: usize) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(bytes);
-        self.broker.serve(theirs, peer());
-        Client::new(ours)
+        match &self.foreign {
+            Some(foreign) => foreign.serve(theirs),
+            None => self.broker.serve(theirs, peer()),
+        }
+        ours
     }
 
     pub(crate) async fn connect(&self, connect: &Connect) -> Client {

@@ -7,6 +7,7 @@ use distkv_broker::limits::{DropPolicy, Limits};
 use crate::client::{self, Connect, Got, PUBACK, PUBCOMP, PUBREC, ack};
 use crate::server::{Server, limits};
 
+/// [MQTT-3.1.2-4, 3.1.2-5, 3.2.2-2, 3.2.2-3, 4.1.0-1, 4.5.0-1]
 #[tokio::test]
 async fn a_persistent_session_gets_what_came_while_it_was_away() {
     let server = Server::start();
@@ -30,6 +31,7 @@ async fn a_persistent_session_gets_what_came_while_it_was_away() {
     assert_eq!((server.metrics().queued_messages.get(), server.metrics().queued_bytes.get()), (0, 0));
 }
 
+/// [MQTT-3.3.1-1, 4.4.0-1, 4.6.0-1]
 #[tokio::test]
 async fn what_was_not_acknowledged_is_sent_again_with_dup() {
     let server = Server::start();
@@ -63,6 +65,7 @@ async fn what_was_not_acknowledged_is_sent_again_with_dup() {
     client.ping().await;
 }
 
+/// [MQTT-3.1.2-6, 3.1.4-3, 3.2.2-1]
 #[tokio::test]
 async fn a_clean_connect_throws_the_session_away() {
     let server = Server::start();
@@ -80,6 +83,7 @@ async fn a_clean_connect_throws_the_session_away() {
     assert!(!client.connect(&Connect::persistent("a")).await, "the clean session left nothing");
 }
 
+/// [MQTT-3.1.3-2, 3.1.4-2]
 #[tokio::test]
 async fn a_takeover_hands_the_persistent_session_over() {
     let server = Server::start();
@@ -92,6 +96,7 @@ async fn a_takeover_hands_the_persistent_session_over() {
     second.expect_message("t", b"x", 1, false).await;
 }
 
+/// [MQTT-4.3.3-2]
 #[tokio::test]
 async fn qos_2_without_duplicates_across_a_reconnect_of_the_publisher() {
     let server = Server::start();
@@ -150,6 +155,7 @@ async fn the_queues_of_all_sessions_share_a_limit() {
     assert_eq!((metrics.queued_bytes.get(), metrics.dropped_queue.get()), (1000, 25));
 }
 
+/// [MQTT-4.1.0-2]
 #[tokio::test]
 async fn old_sessions_are_forgotten_and_connected_ones_are_not() {
     let server = Server::with(Limits { session_expiry: Duration::from_secs(1), ..limits() });
@@ -164,6 +170,7 @@ async fn old_sessions_are_forgotten_and_connected_ones_are_not() {
     assert!(!old.connect(&Connect::persistent("old")).await);
 }
 
+/// [MQTT-3.2.2-4, 3.2.2-5]
 #[tokio::test]
 async fn one_session_too_many_is_refused() {
     let server = Server::with(Limits { sessions: 2, ..limits() });

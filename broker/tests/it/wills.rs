@@ -17,6 +17,7 @@ fn testator(id: &str) -> Connect {
     Connect::new(id).will(&format!("will/{id}"), "gone", 1, false)
 }
 
+/// [MQTT-3.1.2-8, 3.1.2-10, 3.14.4-3]
 #[tokio::test]
 async fn a_lost_connection_publishes_the_will_and_a_disconnect_does_not() {
     let server = Server::start();
@@ -27,6 +28,7 @@ async fn a_lost_connection_publishes_the_will_and_a_disconnect_does_not() {
     watcher.ping().await;
 }
 
+/// [MQTT-3.1.2-8]
 #[tokio::test]
 async fn a_protocol_error_publishes_the_will() {
     let server = Server::start();
@@ -36,6 +38,7 @@ async fn a_protocol_error_publishes_the_will() {
     watcher.expect_message("will/rude", b"gone", 1, false).await;
 }
 
+/// [MQTT-3.1.2-8]
 #[tokio::test]
 async fn a_takeover_publishes_the_will_of_the_old_connection() {
     let server = Server::start();
@@ -47,6 +50,7 @@ async fn a_takeover_publishes_the_will_of_the_old_connection() {
     watcher.expect_message("will/second", b"gone too", 2, false).await;
 }
 
+/// [MQTT-3.1.2-8, 3.1.2-24]
 #[tokio::test(start_paused = true)]
 async fn a_keep_alive_timeout_publishes_the_will() {
     let server = Server::start();
@@ -57,6 +61,7 @@ async fn a_keep_alive_timeout_publishes_the_will() {
     assert_eq!(start.elapsed().as_secs(), 6);
 }
 
+/// [MQTT-3.1.2-17]
 #[tokio::test]
 async fn a_retained_will_is_there_for_later_subscribers() {
     let server = Server::start();
@@ -73,6 +78,7 @@ async fn a_will_on_a_reserved_topic_is_dropped() {
     server.until("it is dropped", |metrics| metrics.dropped_reserved.get() == 1).await;
 }
 
+/// [MQTT-3.1.2-8, 3.1.2-10]
 #[tokio::test]
 async fn after_a_crash_wills_are_published_unless_their_client_came_back() {
     let server = Server::start();

@@ -98,6 +98,7 @@ class Client {
 }
 
 const scenarios = {
+  // [MQTT-3.8.4-6, 7.0.0-2, 7.1.1-1]
   async every_qos() {
     const publisher = await Client.connect('publisher')
     for (const granted of [0, 1, 2]) {

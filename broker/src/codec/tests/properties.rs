@@ -3,8 +3,11 @@
 use proptest::prelude::*;
 
 use super::super::*;
+use super::{NO_USER, plain};
 use crate::message::QoS;
-use ProtocolVersion::{V3_1, V3_1_1};
+use ProtocolVersion::{V3_1, V3_1_1, V5};
+
+mod mqtt5;
 
 const LIMIT: usize = 1 << 20;
 
@@ -28,8 +31,9 @@ enum Owned {
     },
     Ack(u8, PacketId),
     Subscribe(PacketId, Vec<(String, QoS)>),
-    Suback(PacketId, Vec<SubackCode>),
+    Suback(PacketId, Vec<ReasonCode>),
     Unsubscribe(PacketId, Vec<String>),
+    Unsuback(PacketId, Vec<ReasonCode>),
     Bare(u8),
 }
 
@@ -48,13 +52,18 @@ impl Owned {
     fn write(&self, out: &mut Vec<u8>, version: ProtocolVersion) {
         match self {
             Self::Subscribe(id, list) => {
-                let list = list.iter().map(|(filter, qos)| Subscription { filter, qos: *qos });
-                subscribe(out, *id, list, version).unwrap();
+                let list = list.iter().map(|(filter, qos)| Subscription::new(filter, *qos));
+                subscribe(out, *id, None, NO_USER, list, version).unwrap();
             }
             Self::Unsubscribe(id, list) => {
-                unsubscribe(out, *id, list.iter().map(String::as_str), version).unwrap();
+                unsubscribe(out, *id, NO_USER, list.iter().map(String::as_str), version).unwrap();
             }
-            Self::Suback(id, codes) => suback(out, *id, codes.iter().copied(), version).unwrap(),
+            Self::Suback(id, codes) => {
+                suback(out, *id, codes.iter().copied(), None, NO_USER, version).unwrap();
+            }
+            Self::Unsuback(id, codes) => {
+                unsuback(out, *id, codes.iter().copied(), None, NO_USER, version).unwrap();
+            }
             _ => self.packet(version).unwrap().encode(out, version).unwrap(),
         }
     }
@@ -62,7 +71,7 @@ impl Owned {
     fn assert_is(&self, read: &Packet<'_>, version: ProtocolVersion) {
         match (self, read) {
             (Self::Subscribe(id, list), Packet::Subscribe(packet)) => {
-                let list = list.iter().map(|(filter, qos)| Subscription { filter, qos: *qos });
+                let list = list.iter().map(|(filter, qos)| Subscription::new(filter, *qos));
                 assert_eq!(packet.packet_id, *id);
                 assert!(packet.subscriptions().eq(list));
             }
@@ -74,17 +83,22 @@ impl Owned {
                 assert_eq!(packet.packet_id, *id);
                 assert!(packet.codes().eq(codes.iter().copied()));
             }
-            _ => assert_eq!(Some(*read), self.packet(version)),
+            (Self::Unsuback(id, codes), Packet::Unsuback(packet)) => {
+                assert_eq!(packet.packet_id, *id);
+                let told = if version == V5 { codes.as_slice() } else { &[] };
+                assert!(packet.codes().eq(told.iter().copied()));
+            }
+            _ => assert_eq!(Some(read.clone()), self.packet(version)),
         }
     }
 
     /// The packet, unless it is one with a list.
     fn packet(&self, version: ProtocolVersion) -> Option<Packet<'_>> {
         Some(match self {
-            Self::Connect { clean_session, bridge, keep_alive, id, will, login } => {
-                Packet::Connect(Connect {
+            Self::Connect { clean_session, bridge, keep_alive, id, will, login } => Packet::Connect(
+                Connect {
                     version,
-                    bridge: *bridge,
+                    bridge: *bridge && version < V5,
                     clean_session: *clean_session,
                     keep_alive: *keep_alive,
                     client_id: id,
@@ -93,39 +107,41 @@ impl Owned {
                         payload: &will.payload,
                         qos: will.qos,
                         retain: will.retain,
+                        delay: 0,
+                        message_expiry: None,
+                        application: ApplicationProperties::default(),
                     }),
                     user: login.as_ref().map(|(user, _)| user.as_str()),
                     password: login.as_ref().and_then(|(_, password)| password.as_deref()),
-                })
+                    properties: ConnectProperties::default(),
+                }
+                .into(),
+            ),
+            Self::Connack(present, code) => {
+                let reason = ReasonCode::from_connect_return_code(*code).unwrap();
+                let session_present = *present && *code == 0 && version > V3_1;
+                Packet::Connack(Connack { session_present, reason, ..Connack::default() }.into())
             }
-            Self::Connack(present, 0) => {
-                Packet::Connack(Connack::Accepted { session_present: *present && version == V3_1_1 })
-            }
-            Self::Connack(_, code) => Packet::Connack(Connack::Refused(match code {
-                1 => ConnectReturnCode::UnacceptableProtocolVersion,
-                2 => ConnectReturnCode::IdentifierRejected,
-                3 => ConnectReturnCode::ServerUnavailable,
-                4 => ConnectReturnCode::BadUserNameOrPassword,
-                _ => ConnectReturnCode::NotAuthorized,
-            })),
             Self::Publish { topic, payload, delivery, retain } => {
-                Packet::Publish(Publish { topic, payload, delivery: *delivery, retain: *retain })
+                let delivery = *delivery;
+                Packet::Publish(Publish { delivery, retain: *retain, ..plain(topic, payload) })
             }
-            Self::Ack(0, id) => Packet::Puback(*id),
-            Self::Ack(1, id) => Packet::Pubrec(*id),
-            Self::Ack(2, id) => Packet::Pubrel(*id),
-            Self::Ack(3, id) => Packet::Pubcomp(*id),
-            Self::Ack(_, id) => Packet::Unsuback(*id),
+            Self::Ack(0, id) => Packet::Puback(Ack::new(*id, ReasonCode::Success)),
+            Self::Ack(1, id) => Packet::Pubrec(Ack::new(*id, ReasonCode::Success)),
+            Self::Ack(2, id) => Packet::Pubrel(Ack::new(*id, ReasonCode::Success)),
+            Self::Ack(_, id) => Packet::Pubcomp(Ack::new(*id, ReasonCode::Success)),
             Self::Bare(0) => Packet::Pingreq,
             Self::Bare(1) => Packet::Pingresp,
-            Self::Bare(_) => Packet::Disconnect,
-            Self::Subscribe(..) | Self::Suback(..) | Self::Unsubscribe(..) => return None,
+            Self::Bare(_) => Packet::Disconnect(Disconnect::default()),
+            Self::Subscribe(..) | Self::Suback(..) | Self::Unsubscribe(..) | Self::Unsuback(..) => {
+                return None;
+            }
         })
     }
 }
 
 fn versions() -> impl Strategy<Value = ProtocolVersion> {
-    prop_oneof![Just(V3_1), Just(V3_1_1)]
+    prop_oneof![Just(V3_1), Just(V3_1_1), Just(V5)]
 }
 
 fn ids() -> impl Strategy<Value = PacketId> {
@@ -176,18 +192,20 @@ fn connects() -> impl Strategy<Value = Owned> {
 }
 
 fn packets() -> impl Strategy<Value = Owned> {
-    let code = prop_oneof![levels_of_qos().prop_map(SubackCode::Granted), Just(SubackCode::Failure)];
+    let code = prop_oneof![levels_of_qos().prop_map(ReasonCode::granted), Just(ReasonCode::UnspecifiedError)];
     prop_oneof![
         connects(),
         (any::<bool>(), 0..=5u8).prop_map(|(present, code)| Owned::Connack(present, code)),
         (names(), payloads(), deliveries(), any::<bool>()).prop_map(|(topic, payload, delivery, retain)| {
             Owned::Publish { topic, payload, delivery, retain }
         }),
-        (0..5u8, ids()).prop_map(|(which, id)| Owned::Ack(which, id)),
+        (0..4u8, ids()).prop_map(|(which, id)| Owned::Ack(which, id)),
         (ids(), prop::collection::vec((filters(), levels_of_qos()), 1..20))
             .prop_map(|(id, list)| Owned::Subscribe(id, list)),
         (ids(), prop::collection::vec(code, 1..20)).prop_map(|(id, codes)| Owned::Suback(id, codes)),
         (ids(), prop::collection::vec(filters(), 1..20)).prop_map(|(id, list)| Owned::Unsubscribe(id, list)),
+        (ids(), prop::collection::vec(Just(ReasonCode::Success), 1..20))
+            .prop_map(|(id, codes)| Owned::Unsuback(id, codes)),
         (0..3u8).prop_map(Owned::Bare),
     ]
 }
@@ -269,7 +287,7 @@ proptest! {
 
     #[test]
     fn random_bodies_break_nothing(
-        packet_type in 1..15u8,
+        packet_type in 1..16u8,
         body in prop::collection::vec(prop_oneof![0..4u8, any::<u8>(), Just(b'/'), Just(b'#')], 0..60),
         version in versions(),
     ) {
@@ -305,7 +323,8 @@ proptest! {
     fn the_size_is_known_before_it_is_written(
         topic in names(), payload_len in 0..3_000_000usize, delivery in deliveries(), retain: bool,
     ) {
-        let header = PublishHeader { topic: &topic, payload_len, delivery, retain };
+        let properties = PublishProperties::default();
+        let header = PublishHeader { topic: &topic, payload_len, delivery, retain, properties };
         let mut out = Vec::new();
         header.encode(&mut out, V3_1_1).unwrap();
         prop_assert_eq!(header.packet_len(V3_1_1), out.len() + payload_len);

@@ -1,4 +1,4 @@
-//! Bytes <-> packet <-> error, each with the number of the statement that it shows.
+//! Bytes <-> packet <-> error, each with the number of the statement that it shows: MQTT 3 here, MQTT 5 in files below.
 
 use super::super::*;
 use super::id;
@@ -9,6 +9,11 @@ use Packet as P;
 use PacketType as T;
 use ProtocolVersion::{V3_1, V3_1_1};
 
+mod mqtt5;
+mod mqtt5_connect;
+mod mqtt5_lists;
+mod mqtt5_publish;
+
 /// What the bytes of a row are.
 pub(super) enum Expect {
     /// This packet, and the packet is written as these bytes.
@@ -17,14 +22,23 @@ pub(super) enum Expect {
     Tolerated(Packet<'static>),
     Subscribe(PacketId, Vec<(&'static str, QoS)>),
     Unsubscribe(PacketId, Vec<&'static str>),
-    Suback(PacketId, Vec<SubackCode>),
+    Suback(PacketId, Vec<ReasonCode>),
     Error(DecodeError),
+    /// In MQTT 5: identifier (0 for none), user properties, subscriptions.
+    Subscribe5(u32, Pairs, Vec<Subscription<'static>>),
+    Unsubscribe5(Pairs, Vec<&'static str>),
+    /// SUBACK or UNSUBACK: reason string, user properties, codes.
+    Codes5(Option<&'static str>, Pairs, Vec<ReasonCode>),
+    /// The error, and what it is called in a CONNACK or DISCONNECT.
+    Error5(DecodeError, ReasonCode),
 }
+
+pub(super) type Pairs = &'static [(&'static str, &'static str)];
 
 pub(super) struct Row {
     pub(super) rule: &'static str,
     pub(super) version: ProtocolVersion,
-    pub(super) bytes: &'static [u8],
+    pub(super) bytes: Vec<u8>,
     pub(super) expect: Expect,
 }
 
@@ -38,25 +52,29 @@ pub(super) fn rows() -> Vec<Row> {
         acks(),
         subscribes(),
         unsubscribes(),
+        mqtt5::rows(),
+        mqtt5_connect::rows(),
+        mqtt5_publish::rows(),
+        mqtt5_lists::rows(),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn row(rule: &'static str, bytes: &'static [u8], expect: Expect) -> Row {
-    Row { rule, version: V3_1_1, bytes, expect }
+fn row(rule: &'static str, bytes: impl Into<Vec<u8>>, expect: Expect) -> Row {
+    Row { rule, version: V3_1_1, bytes: bytes.into(), expect }
 }
 
-fn good(rule: &'static str, bytes: &'static [u8], packet: Packet<'static>) -> Row {
+fn good(rule: &'static str, bytes: impl Into<Vec<u8>>, packet: Packet<'static>) -> Row {
     row(rule, bytes, Expect::Packet(packet))
 }
 
-fn tolerated(rule: &'static str, bytes: &'static [u8], packet: Packet<'static>) -> Row {
+fn tolerated(rule: &'static str, bytes: impl Into<Vec<u8>>, packet: Packet<'static>) -> Row {
     row(rule, bytes, Expect::Tolerated(packet))
 }
 
-fn bad(rule: &'static str, bytes: &'static [u8], error: DecodeError) -> Row {
+fn bad(rule: &'static str, bytes: impl Into<Vec<u8>>, error: DecodeError) -> Row {
     row(rule, bytes, Expect::Error(error))
 }
 
@@ -88,7 +106,7 @@ fn fixed_headers() -> Vec<Row> {
         bad("MQTT-3.14.1-1", b"\xe2\x00", flags(T::Disconnect, 2)),
         good("3.1.1 section 3.12", b"\xc0\x00", P::Pingreq),
         good("MQTT-3.12.4-1", b"\xd0\x00", P::Pingresp),
-        good("3.1.1 section 3.14", b"\xe0\x00", P::Disconnect),
+        good("3.1.1 section 3.14", b"\xe0\x00", P::Disconnect(Disconnect::new(ReasonCode::Success))),
         bad("3.1.1 section 3.12.1", b"\xc0\x01\x00", E::Trailing(T::Pingreq)),
         bad("3.1.1 section 3.14.1", b"\xe0\x02\x00\x00", E::Trailing(T::Disconnect)),
     ]
@@ -103,9 +121,30 @@ const CONNECT: Connect<'static> = Connect {
     will: None,
     user: None,
     password: None,
+    properties: CONNECT_PROPERTIES,
 };
 
-const WILL: Will<'static> = Will { topic: "w", payload: b"", qos: QoS::AtMostOnce, retain: false };
+const CONNECT_PROPERTIES: ConnectProperties<'static> = ConnectProperties {
+    session_expiry: 0,
+    receive_maximum: 65535,
+    maximum_packet_size: None,
+    topic_alias_maximum: 0,
+    request_response_information: false,
+    request_problem_information: true,
+    user: UserProperties::Pairs(&[]),
+    authentication_method: None,
+    authentication_data: None,
+};
+
+const WILL: Will<'static> = Will {
+    topic: "w",
+    payload: b"",
+    qos: QoS::AtMostOnce,
+    retain: false,
+    delay: 0,
+    message_expiry: None,
+    application: ApplicationProperties::from_valid_block(&[]),
+};
 
 fn connects() -> Vec<Row> {
     let topic = |error| E::Topic { packet: T::Connect, error };
@@ -113,7 +152,7 @@ fn connects() -> Vec<Row> {
         clean_session: false,
         keep_alive: 65535,
         client_id: "id",
-        will: Some(Will { topic: "w/t", payload: b"\x00\xff", qos: QoS::ExactlyOnce, retain: true }),
+        will: Some(Will { topic: "w/t", payload: b"\x00\xff", qos: QoS::ExactlyOnce, retain: true, ..WILL }),
         user: Some("me"),
         password: Some(b"\x00pw"),
         ..CONNECT
@@ -124,22 +163,22 @@ fn connects() -> Vec<Row> {
     let user_only = Connect { user: Some(""), ..CONNECT };
     let will = Connect { will: Some(WILL), ..CONNECT };
     vec![
-        good("3.1.1 section 3.1", b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a", P::Connect(CONNECT)),
+        good("3.1.1 section 3.1", b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a", P::Connect(CONNECT.into())),
         good(
             "MQTT-3.1.3-1",
             b"\x10\x20\x00\x04MQTT\x04\xf4\xff\xff\x00\x02id\x00\x03w/t\x00\x02\x00\xff\x00\x02me\x00\x03\x00pw",
-            P::Connect(everything),
+            P::Connect(everything.into()),
         ),
-        good("MQTT-3.1.3-6", b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", P::Connect(anonymous)),
-        good("MQTT-1.5.3-3", b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03\xef\xbb\xbf", P::Connect(with_bom)),
-        good("MQTT-3.1.2-19", b"\x10\x0f\x00\x04MQTT\x04\x82\x00\x3c\x00\x01a\x00\x00", P::Connect(user_only)),
-        good("MQTT-3.1.3-10", b"\x10\x12\x00\x04MQTT\x04\x06\x00\x3c\x00\x01a\x00\x01w\x00\x00", P::Connect(will)),
-        good("a bridge", b"\x10\x0d\x00\x04MQTT\x84\x02\x00\x3c\x00\x01a", P::Connect(bridge)),
+        good("MQTT-3.1.3-6", b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", P::Connect(anonymous.into())),
+        good("MQTT-1.5.3-3", b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03\xef\xbb\xbf", P::Connect(with_bom.into())),
+        good("MQTT-3.1.2-19", b"\x10\x0f\x00\x04MQTT\x04\x82\x00\x3c\x00\x01a\x00\x00", P::Connect(user_only.into())),
+        good("MQTT-3.1.3-10", b"\x10\x12\x00\x04MQTT\x04\x06\x00\x3c\x00\x01a\x00\x01w\x00\x00", P::Connect(will.into())),
+        good("a bridge", b"\x10\x0d\x00\x04MQTT\x84\x02\x00\x3c\x00\x01a", P::Connect(bridge.into())),
         bad("MQTT-3.1.2-1", b"\x10\x0d\x00\x04mqtt\x04\x02\x00\x3c\x00\x01a", E::ProtocolName),
         bad("MQTT-3.1.2-1", b"\x10\x02\x00\x00", E::ProtocolName),
         bad("MQTT-3.1.2-1", b"\x10\x0e\x00\x05MQTT\0\x04\x02\x00\x3c\x00\x01a", E::ProtocolName),
         bad("MQTT-3.1.2-2", b"\x10\x0d\x00\x04MQTT\x03\x02\x00\x3c\x00\x01a", E::ProtocolLevel(3)),
-        bad("MQTT-3.1.2-2", b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01a", E::ProtocolLevel(5)),
+        bad("MQTT-3.1.2-2", b"\x10\x0e\x00\x04MQTT\x06\x02\x00\x3c\x00\x00\x01a", E::ProtocolLevel(6)),
         bad("MQTT-3.1.2-2", b"\x10\x0d\x00\x04MQTT\x00\x02\x00\x3c\x00\x01a", E::ProtocolLevel(0)),
         bad("MQTT-3.1.2-2", b"\x10\x0d\x00\x04MQTT\x83\x02\x00\x3c\x00\x01a", E::ProtocolLevel(0x83)),
         bad("MQTT-3.1.2-2", b"\x10\x0f\x00\x06MQIsdp\x04\x02\x00\x3c\x00\x01a", E::ProtocolLevel(4)),
@@ -175,33 +214,41 @@ fn connects_3_1() -> Vec<Row> {
     const LONG: &str = "more-than-twenty-three-characters";
     let user = Connect { user: Some("u"), ..OLD };
     [
-        good("3.1 section 3.1", b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a", P::Connect(OLD)),
+        good("3.1 section 3.1", b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a", P::Connect(OLD.into())),
         good(
             "a bridge",
             b"\x10\x0f\x00\x06MQIsdp\x83\x02\x00\x3c\x00\x01a",
-            P::Connect(Connect { bridge: true, ..OLD }),
+            P::Connect(Connect { bridge: true, ..OLD }.into()),
         ),
         good(
             "3.1: long client identifier",
             b"\x10\x2f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x21more-than-twenty-three-characters",
-            P::Connect(Connect { client_id: LONG, ..OLD }),
+            P::Connect(Connect { client_id: LONG, ..OLD }.into()),
         ),
-        tolerated("3.1: reserved flag", b"\x10\x0f\x00\x06MQIsdp\x03\x03\x00\x3c\x00\x01a", P::Connect(OLD)),
+        tolerated(
+            "3.1: reserved flag",
+            b"\x10\x0f\x00\x06MQIsdp\x03\x03\x00\x3c\x00\x01a",
+            P::Connect(OLD.into()),
+        ),
         tolerated(
             "3.1: will flags alone",
             b"\x10\x0f\x00\x06MQIsdp\x03\x3a\x00\x3c\x00\x01a",
-            P::Connect(OLD),
+            P::Connect(OLD.into()),
         ),
         tolerated(
             "3.1: user name missing",
             b"\x10\x0f\x00\x06MQIsdp\x03\x82\x00\x3c\x00\x01a",
-            P::Connect(OLD),
+            P::Connect(OLD.into()),
         ),
-        tolerated("3.1: both missing", b"\x10\x0f\x00\x06MQIsdp\x03\xc2\x00\x3c\x00\x01a", P::Connect(OLD)),
+        tolerated(
+            "3.1: both missing",
+            b"\x10\x0f\x00\x06MQIsdp\x03\xc2\x00\x3c\x00\x01a",
+            P::Connect(OLD.into()),
+        ),
         tolerated(
             "3.1: password missing",
             b"\x10\x12\x00\x06MQIsdp\x03\xc2\x00\x3c\x00\x01a\x00\x01u",
-            P::Connect(user),
+            P::Connect(user.into()),
         ),
         bad("3.1: no client identifier", b"\x10\x0e\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x00", E::ClientIdEmpty),
         bad(
@@ -230,14 +277,14 @@ fn connects_3_1() -> Vec<Row> {
 }
 
 fn connacks() -> Vec<Row> {
-    use ConnectReturnCode as C;
-    let accepted = |session_present| P::Connack(Connack::Accepted { session_present });
-    let refused = |code| P::Connack(Connack::Refused(code));
+    use ReasonCode as C;
+    let accepted = |session_present| P::Connack(Connack { session_present, ..Connack::default() }.into());
+    let refused = |code| P::Connack(Connack::refused(code).into());
     vec![
         good("MQTT-3.2.2-1", b"\x20\x02\x00\x00", accepted(false)),
         good("MQTT-3.2.2-2", b"\x20\x02\x01\x00", accepted(true)),
-        good("MQTT-3.1.2-2", b"\x20\x02\x00\x01", refused(C::UnacceptableProtocolVersion)),
-        good("MQTT-3.1.3-8", b"\x20\x02\x00\x02", refused(C::IdentifierRejected)),
+        good("MQTT-3.1.2-2", b"\x20\x02\x00\x01", refused(C::UnsupportedProtocolVersion)),
+        good("MQTT-3.1.3-8", b"\x20\x02\x00\x02", refused(C::ClientIdentifierNotValid)),
         good("3.1.1 table 3.1", b"\x20\x02\x00\x03", refused(C::ServerUnavailable)),
         good("3.1.1 table 3.1", b"\x20\x02\x00\x04", refused(C::BadUserNameOrPassword)),
         good("3.1.1 table 3.1", b"\x20\x02\x00\x05", refused(C::NotAuthorized)),
@@ -251,26 +298,27 @@ fn connacks() -> Vec<Row> {
 }
 
 fn publishes() -> Vec<Row> {
-    const PUBLISH: Publish<'static> =
-        Publish { topic: "a", payload: b"x", delivery: Delivery::AtMostOnce, retain: false };
+    let plain = Publish {
+        topic: "a",
+        payload: b"x",
+        delivery: Delivery::AtMostOnce,
+        retain: false,
+        properties: PublishProperties::default(),
+    };
     let at_least_once = |number, dup| Delivery::AtLeastOnce { id: id(number), dup };
     let exactly_once = |number, dup| Delivery::ExactlyOnce { id: id(number), dup };
-    let publish = |delivery| P::Publish(Publish { delivery, ..PUBLISH });
+    let publish = |delivery| P::Publish(Publish { delivery, ..plain });
     let topic = |error| E::Topic { packet: T::Publish, error };
     vec![
-        good("3.1.1 section 3.3", b"\x30\x04\x00\x01ax", P::Publish(PUBLISH)),
-        good("MQTT-3.3.1-5", b"\x31\x04\x00\x01ax", P::Publish(Publish { retain: true, ..PUBLISH })),
-        good("3.1.1 section 3.3.3", b"\x30\x03\x00\x01a", P::Publish(Publish { payload: b"", ..PUBLISH })),
+        good("3.1.1 section 3.3", b"\x30\x04\x00\x01ax", P::Publish(plain)),
+        good("MQTT-3.3.1-5", b"\x31\x04\x00\x01ax", P::Publish(Publish { retain: true, ..plain })),
+        good("3.1.1 section 3.3.3", b"\x30\x03\x00\x01a", P::Publish(Publish { payload: b"", ..plain })),
         good(
             "3.1.1 section 3.3.3",
             b"\x30\x05\x00\x01a\x00\xff",
-            P::Publish(Publish { payload: b"\x00\xff", ..PUBLISH }),
+            P::Publish(Publish { payload: b"\x00\xff", ..plain }),
         ),
-        good(
-            "MQTT-4.7.3-1",
-            b"\x30\x03\x00\x01/",
-            P::Publish(Publish { topic: "/", payload: b"", ..PUBLISH }),
-        ),
+        good("MQTT-4.7.3-1", b"\x30\x03\x00\x01/", P::Publish(Publish { topic: "/", payload: b"", ..plain })),
         good("MQTT-2.3.1-1", b"\x32\x06\x00\x01a\x00\x01x", publish(at_least_once(1, false))),
         good("MQTT-3.3.1-1", b"\x3a\x06\x00\x01a\xff\xffx", publish(at_least_once(65535, true))),
         good("MQTT-2.3.1-1", b"\x34\x06\x00\x01a\x01\x00x", publish(exactly_once(256, false))),
@@ -296,15 +344,15 @@ fn publishes() -> Vec<Row> {
 }
 
 fn acks() -> Vec<Row> {
-    let in_both = |bytes, packet| {
-        [good("3.1.1 sections 3.4 to 3.7", bytes, packet), in_3_1(good("3.1", bytes, packet))]
+    let in_both = |bytes: &[u8; 4], packet| {
+        [good("3.1.1 sections 3.4 to 3.7", bytes, Packet::clone(&packet)), in_3_1(good("3.1", bytes, packet))]
     };
+    let ack = |number| Ack::new(id(number), ReasonCode::Success);
     let mut rows: Vec<Row> = [
-        in_both(b"\x40\x02\x00\x01", P::Puback(id(1))),
-        in_both(b"\x50\x02\x12\x34", P::Pubrec(id(0x1234))),
-        in_both(b"\x62\x02\xff\xff", P::Pubrel(id(65535))),
-        in_both(b"\x70\x02\x00\x0a", P::Pubcomp(id(10))),
-        in_both(b"\xb0\x02\x00\x0a", P::Unsuback(id(10))),
+        in_both(b"\x40\x02\x00\x01", P::Puback(ack(1))),
+        in_both(b"\x50\x02\x12\x34", P::Pubrec(ack(0x1234))),
+        in_both(b"\x62\x02\xff\xff", P::Pubrel(ack(65535))),
+        in_both(b"\x70\x02\x00\x0a", P::Pubcomp(ack(10))),
     ]
     .into_iter()
     .flatten()
@@ -312,7 +360,7 @@ fn acks() -> Vec<Row> {
     rows.extend([
         bad("MQTT-3.6.1-1", b"\x60\x02\x00\x01", flags(T::Pubrel, 0)),
         bad("MQTT-3.6.1-1", b"\x6a\x02\x00\x01", flags(T::Pubrel, 10)),
-        in_3_1(tolerated("3.1 section 3.6: sent again", b"\x6a\x02\x00\x01", P::Pubrel(id(1)))),
+        in_3_1(tolerated("3.1 section 3.6: sent again", b"\x6a\x02\x00\x01", P::Pubrel(ack(1)))),
         in_3_1(bad("3.1 section 3.6: QoS 1", b"\x60\x02\x00\x01", flags(T::Pubrel, 0))),
         bad("MQTT-2.3.1-1", b"\x40\x02\x00\x00", E::PacketIdZero(T::Puback)),
         bad("MQTT-2.3.1-1", b"\x50\x02\x00\x00", E::PacketIdZero(T::Pubrec)),
@@ -333,7 +381,7 @@ fn subscribes() -> Vec<Row> {
     let filter = |error| E::Filter { packet: T::Subscribe, error };
     let one = || Expect::Subscribe(id(1), vec![("a", AtMostOnce)]);
     let three = vec![("a/+", AtMostOnce), ("#", AtLeastOnce), ("/", ExactlyOnce)];
-    let codes = vec![SubackCode::Granted(AtMostOnce), SubackCode::Granted(ExactlyOnce), SubackCode::Failure];
+    let codes = vec![ReasonCode::Success, ReasonCode::GrantedQos2, ReasonCode::UnspecifiedError];
     vec![
         row("MQTT-3.8.3-1", b"\x82\x06\x00\x01\x00\x01a\x00", one()),
         row(
@@ -361,7 +409,8 @@ fn subscribes() -> Vec<Row> {
         bad("3.1.1 section 3.8.3", b"\x82\x07\x00\x01\x00\x01a\x00\x00", E::Truncated(T::Subscribe)),
         bad("3.1.1 section 3.8.2", b"\x82\x01\x00", E::Truncated(T::Subscribe)),
         row("MQTT-3.9.3-1", b"\x90\x05\x00\x01\x00\x02\x80", Expect::Suback(id(1), codes)),
-        bad("MQTT-3.9.3-2", b"\x90\x03\x00\x01\x03", E::SubackCode(3)),
+        bad("MQTT-3.9.3-2", b"\x90\x03\x00\x01\x03", E::ReasonCode { packet: T::Suback, code: 3 }),
+        bad("MQTT-3.9.3-2", b"\x90\x03\x00\x01\x87", E::ReasonCode { packet: T::Suback, code: 0x87 }),
         bad("MQTT-3.8.4-5", b"\x90\x02\x00\x01", E::Truncated(T::Suback)),
         bad("MQTT-2.3.1-1", b"\x90\x03\x00\x00\x00", E::PacketIdZero(T::Suback)),
     ]
@@ -384,6 +433,8 @@ fn unsubscribes() -> Vec<Row> {
         bad("MQTT-4.7.3-1", b"\xa2\x04\x00\x01\x00\x00", filter(FilterError::Empty)),
         bad("MQTT-4.7.1-2", b"\xa2\x07\x00\x01\x00\x03#/a", filter(FilterError::HashNotLast)),
         bad("MQTT-4.7.1-3", b"\xa2\x06\x00\x01\x00\x02++", filter(FilterError::WildcardInLevel)),
+        row("MQTT-3.10.4-4", b"\xb0\x02\x00\x0a", Expect::Codes5(None, &[], vec![])),
+        in_3_1(row("3.1 section 3.11", b"\xb0\x02\x00\x0a", Expect::Codes5(None, &[], vec![]))),
         bad("3.1.1 section 3.10.3", b"\xa2\x05\x00\x01\x00\x02a", E::Truncated(T::Unsubscribe)),
     ]
 }

@@ -4,14 +4,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use std::num::NonZeroU32;
+
+use crate::codec::ApplicationProperties;
 
 use super::super::{PacketId, ProtocolVersion, RecordedWill, RecoveryError, Subscription, Will};
 use super::{
-    ACKED, AWAY, BODY, BODY_END, DROPPED, END, ENQUEUE, ENQUEUE_INLINE, FULL, Head, INCOMING, Origin,
-    PRESENT, RECEIVED, RELEASED, RELEASING, REPLAY_DONE, RESET, SENT, START, SUBSCRIBE, UNFINISHED,
-    UNSUBSCRIBE, WHOLE, WILL, WILL_GONE,
+    ACKED, AWAY, BODY, BODY_END, BODY_EXTRAS, DROPPED, END, ENQUEUE, ENQUEUE_INLINE, ENQUEUE_INLINE_TERMS,
+    ENQUEUE_TERMS, EXPIRY, FLAG_RETAIN, FULL, Head, INCOMING, Origin, PRESENT, RECEIVED, RELEASED, RELEASING,
+    REPLAY_DONE, RESET, SENT, START, SUBSCRIBE, SUBSCRIBE_IDENTIFIED, TERMS_PROVENANCE, TERMS_RETAIN,
+    UNFINISHED, UNSUBSCRIBE, WHOLE, WILL, WILL_DUE, WILL_EXTRAS, WILL_GONE,
 };
-use crate::message::{Message, QoS};
+use crate::message::{Extras, Message, QoS, Special, Terms};
 
 /// A record.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub(in super::super) enum Record<'a> {
     Change { sid: u64, change: Change<'a> },
     Will(RecordedWill),
     WillGone { number: u64 },
+    WillDue { number: u64, due: u64 },
 }
 
 /// What happened to one session.
@@ -32,11 +37,12 @@ pub(in super::super) enum Change<'a> {
     End,
     Present { user: Option<&'a str>, version: ProtocolVersion },
     Away { since: u64 },
+    Expiry { seconds: Option<u32> },
     Subscribe { filter: &'a str, subscription: Subscription, replay: bool },
     Unsubscribe { filter: &'a str },
     ReplayDone { filter: &'a str },
-    Enqueue { mid: u64, qos: QoS, id: Option<PacketId> },
-    EnqueueInline { message: Message, qos: QoS, id: Option<PacketId> },
+    Enqueue { mid: u64, terms: Terms, id: Option<PacketId> },
+    EnqueueInline { message: Message, terms: Terms, id: Option<PacketId> },
     Sent { id: PacketId },
     Dropped,
     Acked { id: PacketId },
@@ -53,14 +59,25 @@ pub(in super::super) fn decode(bytes: &[u8]) -> Result<Record<'_>, RecoveryError
     let kind = fields.byte()?;
     let record = match kind {
         RESET => Record::Reset,
-        BODY => Record::Body { mid: fields.number()?, origin: fields.origin()?, message: fields.message()? },
+        BODY | BODY_EXTRAS => {
+            let (mid, origin) = (fields.number()?, fields.origin()?);
+            let (mut message, _) = fields.message()?;
+            if kind == BODY_EXTRAS {
+                message.extras = fields.extras()?;
+            }
+            Record::Body { mid, origin, message }
+        }
         BODY_END => Record::BodyEnd { mid: fields.number()? },
         START | FULL => Record::Start { head: fields.head()?, full: kind == FULL },
-        WILL => Record::Will(fields.will()?),
+        WILL | WILL_EXTRAS => Record::Will(fields.will(kind == WILL_EXTRAS)?),
         WILL_GONE => Record::WillGone { number: fields.number()? },
-        WHOLE..=RELEASED | UNFINISHED => {
-            Record::Change { sid: fields.number()?, change: fields.change(kind)? }
-        }
+        WILL_DUE => Record::WillDue { number: fields.number()?, due: fields.number()? },
+        WHOLE..=RELEASED
+        | UNFINISHED
+        | EXPIRY
+        | SUBSCRIBE_IDENTIFIED
+        | ENQUEUE_TERMS
+        | ENQUEUE_INLINE_TERMS => Record::Change { sid: fields.number()?, change: fields.change(kind)? },
         kind => return Err(RecoveryError::UnknownKind { kind }),
     };
     if fields.rest.is_empty() {
@@ -81,21 +98,35 @@ impl<'a> Fields<'a> {
             END => Change::End,
             PRESENT => Change::Present { user: self.optional()?, version: self.version()? },
             AWAY => Change::Away { since: self.number()? },
-            SUBSCRIBE => Change::Subscribe {
-                filter: self.text()?,
-                subscription: Subscription { qos: self.qos()?, options: self.byte()? },
-                replay: self.flag()?,
-            },
+            EXPIRY => Change::Expiry { seconds: self.number_plus_one()? },
+            SUBSCRIBE | SUBSCRIBE_IDENTIFIED => {
+                let filter = self.text()?;
+                let (qos, options, replay) = (self.qos()?, self.byte()?, self.flag()?);
+                let identifier = if kind == SUBSCRIBE_IDENTIFIED { Some(self.identifier()?) } else { None };
+                let subscription = Subscription::from_options(qos, options, identifier)
+                    .ok_or(RecoveryError::Damaged { what: "subscription options" })?;
+                Change::Subscribe { filter, subscription, replay }
+            }
             UNSUBSCRIBE => Change::Unsubscribe { filter: self.text()? },
             REPLAY_DONE => Change::ReplayDone { filter: self.text()? },
             ENQUEUE => Change::Enqueue {
                 mid: self.number()?,
-                qos: self.acknowledged_qos()?,
+                terms: Terms::plain(self.acknowledged_qos()?),
                 id: self.optional_id()?,
             },
+            ENQUEUE_TERMS => {
+                Change::Enqueue { mid: self.number()?, terms: self.terms()?, id: self.optional_id()? }
+            }
             ENQUEUE_INLINE => {
                 let (qos, id) = (self.acknowledged_qos()?, self.optional_id()?);
-                Change::EnqueueInline { message: self.message()?, qos, id }
+                let (message, retain) = self.message()?;
+                Change::EnqueueInline { message, terms: Terms { retain, ..Terms::plain(qos) }, id }
+            }
+            ENQUEUE_INLINE_TERMS => {
+                let (terms, id) = (self.terms()?, self.optional_id()?);
+                let (mut message, _) = self.message()?;
+                message.extras = self.extras()?;
+                Change::EnqueueInline { message, terms, id }
             }
             SENT => Change::Sent { id: self.id()? },
             DROPPED => Change::Dropped,
@@ -120,17 +151,68 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn will(&mut self) -> Result<RecordedWill, RecoveryError> {
+    fn will(&mut self, extras: bool) -> Result<RecordedWill, RecoveryError> {
         let number = self.number()?;
         let client_id = self.text()?.into();
         let user = self.optional()?.map(Arc::from);
-        let message = self.message()?;
-        let will =
-            Will { topic: message.topic, payload: message.payload, qos: message.qos, retain: message.retain };
-        Ok(RecordedWill { number, client_id, user, will: Arc::new(will) })
+        let (Message { topic, payload, qos, .. }, retain) = self.message()?;
+        let mut will =
+            Will { topic, payload, qos, retain, properties: Bytes::new(), message_expiry: None, delay: 0 };
+        let mut due = None;
+        if extras {
+            will.properties = self.properties()?;
+            will.delay = self.seconds()?;
+            will.message_expiry = self.number_plus_one()?;
+            due = self.number()?.checked_sub(1);
+        }
+        Ok(RecordedWill { number, client_id, user, will: Arc::new(will), due })
     }
 
-    fn message(&mut self) -> Result<Message, RecoveryError> {
+    fn extras(&mut self) -> Result<Option<Box<Extras>>, RecoveryError> {
+        let extras = Extras {
+            properties: self.properties()?,
+            expires_at: self.number()?.checked_sub(1),
+            provenance: self.properties()?,
+        };
+        Ok((extras != Extras::default()).then(|| Box::new(extras)))
+    }
+
+    /// Encoded properties of a message, which are sent as they are: they must be what a client understands.
+    fn properties(&mut self) -> Result<Bytes, RecoveryError> {
+        let block = self.bytes()?;
+        ApplicationProperties::from_block(block)
+            .map_err(|_| RecoveryError::Damaged { what: "properties of a message" })?;
+        Ok(Bytes::copy_from_slice(block))
+    }
+
+    fn terms(&mut self) -> Result<Terms, RecoveryError> {
+        let (qos, flags) = (self.acknowledged_qos()?, self.byte()?);
+        if flags & !(TERMS_RETAIN | TERMS_PROVENANCE) != 0 {
+            return Err(RecoveryError::Damaged { what: "terms of a delivery" });
+        }
+        let identifiers = self.bytes()?.into();
+        let share = self.optional()?.map(Arc::from);
+        let special = Special { identifiers, share, provenance: flags & TERMS_PROVENANCE != 0 };
+        let special = (special != Special::default()).then(|| Arc::new(special));
+        Ok(Terms { qos, retain: flags & TERMS_RETAIN != 0, special })
+    }
+
+    fn identifier(&mut self) -> Result<NonZeroU32, RecoveryError> {
+        let number = u32::try_from(self.number()?).ok().and_then(NonZeroU32::new);
+        number.ok_or(RecoveryError::Damaged { what: "a subscription identifier" })
+    }
+
+    fn seconds(&mut self) -> Result<u32, RecoveryError> {
+        u32::try_from(self.number()?).map_err(|_| RecoveryError::Damaged { what: "a time" })
+    }
+
+    /// Seconds, or none where 0 stands.
+    fn number_plus_one(&mut self) -> Result<Option<u32>, RecoveryError> {
+        let seconds = self.number()?.checked_sub(1).map(u32::try_from).transpose();
+        seconds.map_err(|_| RecoveryError::Damaged { what: "a time" })
+    }
+
+    fn message(&mut self) -> Result<(Message, bool), RecoveryError> {
         let flags = self.byte()?;
         let qos = QoS::from_u8(flags & 3).filter(|_| flags < 8);
         let qos = qos.ok_or(RecoveryError::Damaged { what: "flags of a message" })?;
@@ -139,7 +221,7 @@ impl<'a> Fields<'a> {
             return Err(RecoveryError::Damaged { what: "a topic" });
         }
         let payload = Bytes::copy_from_slice(self.bytes()?);
-        Ok(Message { topic: topic.into(), payload, qos, retain: flags & 4 != 0 })
+        Ok((Message::new(topic.into(), payload, qos), flags & FLAG_RETAIN != 0))
     }
 
     fn origin(&mut self) -> Result<Option<Origin>, RecoveryError> {
@@ -167,6 +249,7 @@ impl<'a> Fields<'a> {
         match self.byte()? {
             3 => Ok(ProtocolVersion::V3_1),
             4 => Ok(ProtocolVersion::V3_1_1),
+            5 => Ok(ProtocolVersion::V5),
             _ => Err(RecoveryError::Damaged { what: "a protocol version" }),
         }
     }

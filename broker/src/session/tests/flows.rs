@@ -10,7 +10,7 @@ fn sent(number: u16) -> Delivery {
 }
 
 fn give(session: &mut Session, payload: &str, log: &mut Kept) -> Delivery {
-    session.deliver(&message(payload), QoS::AtLeastOnce, Room::FREE, log)
+    session.deliver(&message(payload), &Terms::plain(QoS::AtLeastOnce), Room::FREE, log)
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_full_outbox_makes_messages_wait_and_nothing_overtakes_them() {
     let log = &mut Kept::default();
     let mut session = session(SMALL, log);
     let blocked = Room { outbox: false, queues: true };
-    assert_eq!(session.deliver(&message("one"), QoS::AtLeastOnce, blocked, log), QUEUED);
+    assert_eq!(session.deliver(&message("one"), &Terms::plain(QoS::AtLeastOnce), blocked, log), QUEUED);
     assert_eq!(give(&mut session, "two", log), QUEUED);
     assert_eq!(transmits(&mut session, log), ["p1 one", "p2 two"]);
 }
@@ -64,7 +64,7 @@ fn what_has_no_room_in_all_queues_together_is_dropped() {
     let log = &mut Kept::default();
     let mut session = session(SMALL, log);
     let room = Room { outbox: false, queues: false };
-    let dropped = session.deliver(&message("one"), QoS::AtLeastOnce, room, log);
+    let dropped = session.deliver(&message("one"), &Terms::plain(QoS::AtLeastOnce), room, log);
     assert_eq!(dropped, Delivery::Dropped(DropReason::QueuesFull));
 }
 
@@ -73,7 +73,7 @@ fn messages_of_qos_0_are_not_kept() {
     let log = &mut Kept::default();
     let mut session = session(SMALL, log);
     let records = log.records.len();
-    let dropped = session.deliver(&message("one"), QoS::AtMostOnce, Room::FREE, log);
+    let dropped = session.deliver(&message("one"), &Terms::plain(QoS::AtMostOnce), Room::FREE, log);
     assert_eq!(dropped, Delivery::Dropped(DropReason::AtMostOnce));
     assert_eq!(log.records.len(), records);
 }
@@ -84,7 +84,7 @@ fn a_new_connection_gets_again_what_is_under_way_in_order_with_dup_and_the_same_
     let log = &mut Kept::default();
     let mut session = session(SessionLimits { inflight: 4, ..SMALL }, log);
     for payload in ["one", "two", "three", "four", "five"] {
-        session.deliver(&message(payload), QoS::ExactlyOnce, Room::FREE, log);
+        session.deliver(&message(payload), &Terms::plain(QoS::ExactlyOnce), Room::FREE, log);
     }
     assert_eq!(session.handle_pubrec(id(1), log), Ok(Ack::Known));
     assert_eq!(session.handle_pubrec(id(2), log), Ok(Ack::Known));
@@ -109,7 +109,7 @@ fn an_acknowledgement_amid_sending_again_leaves_no_message_out() {
         give(&mut session, payload, log);
     }
     session.connect(connect(false), 102, log);
-    assert_eq!(session.poll_transmit(log).map(|transmit| transmit.packet_id()), Some(id(1)));
+    assert_eq!(session.poll_transmit(0, log).map(|transmit| transmit.packet_id()), Some(id(1)));
     session.handle_puback(id(1), log).unwrap();
     assert_eq!(give(&mut session, "four", log), QUEUED, "two and three are first");
     assert_eq!(transmits(&mut session, log), ["d2 two", "d3 three", "p4 four"]);
@@ -124,7 +124,7 @@ fn an_acknowledgement_of_what_was_not_sent_again_yet_has_nothing_sent_twice() {
     }
     session.connect(connect(false), 102, log);
     session.handle_puback(id(1), log).unwrap();
-    assert_eq!(session.poll_transmit(log).map(|transmit| transmit.packet_id()), Some(id(2)));
+    assert_eq!(session.poll_transmit(0, log).map(|transmit| transmit.packet_id()), Some(id(2)));
     session.handle_puback(id(3), log).unwrap();
     assert_eq!(transmits(&mut session, log), ["d4 four"]);
 }
@@ -133,8 +133,8 @@ fn an_acknowledgement_of_what_was_not_sent_again_yet_has_nothing_sent_twice() {
 fn acknowledgements_of_the_wrong_kind_are_refused_in_words_and_change_nothing() {
     let log = &mut Kept::default();
     let mut session = session(SMALL, log);
-    session.deliver(&message("one"), QoS::AtLeastOnce, Room::FREE, log);
-    session.deliver(&message("two"), QoS::ExactlyOnce, Room::FREE, log);
+    session.deliver(&message("one"), &Terms::plain(QoS::AtLeastOnce), Room::FREE, log);
+    session.deliver(&message("two"), &Terms::plain(QoS::ExactlyOnce), Room::FREE, log);
     let records = log.records.len();
     let wrong = session.handle_pubrec(id(1), log).unwrap_err();
     assert_eq!(wrong.to_string(), "PUBREC for packet identifier 1, for which PUBACK is due");
@@ -149,7 +149,7 @@ fn acknowledgements_of_the_wrong_kind_are_refused_in_words_and_change_nothing() 
 fn repeated_and_unknown_acknowledgements_are_told_apart() {
     let log = &mut Kept::default();
     let mut session = session(SMALL, log);
-    session.deliver(&message("two"), QoS::ExactlyOnce, Room::FREE, log);
+    session.deliver(&message("two"), &Terms::plain(QoS::ExactlyOnce), Room::FREE, log);
     assert_eq!(session.handle_pubrec(id(1), log), Ok(Ack::Known));
     assert_eq!(session.handle_pubrec(id(1), log), Ok(Ack::Repeated));
     assert_eq!(session.handle_pubcomp(id(1), log), Ok(Ack::Known));
@@ -181,7 +181,7 @@ fn a_replay_fills_the_window_and_a_part_of_the_queue_and_is_never_dropped() {
     while session.replay_room().messages > 0 {
         let room = session.replay_room();
         assert!(room.bytes > 0);
-        session.deliver_replayed(&message("r"), QoS::AtLeastOnce, Room::FREE, log);
+        session.deliver_replayed(&message("r"), &Terms::plain(QoS::AtLeastOnce), Room::FREE, log);
         taken += 1;
     }
     assert_eq!((taken, session.inflight(), session.queued_messages()), (12, 2, 10));
@@ -189,7 +189,10 @@ fn a_replay_fills_the_window_and_a_part_of_the_queue_and_is_never_dropped() {
         give(&mut session, "live", log);
     }
     assert_eq!(give(&mut session, "live", log), FULL);
-    assert_eq!(session.deliver_replayed(&message("r"), QoS::AtLeastOnce, Room::FREE, log), QUEUED);
+    assert_eq!(
+        session.deliver_replayed(&message("r"), &Terms::plain(QoS::AtLeastOnce), Room::FREE, log),
+        QUEUED
+    );
 }
 
 #[test]
@@ -197,7 +200,12 @@ fn a_replay_goes_on_even_if_the_queue_may_hold_nothing() {
     let log = &mut Kept::default();
     let mut session = session(SessionLimits { queue_messages: 0, queue_bytes: 0, ..SMALL }, log);
     assert!(session.replay_room().messages > 0);
-    session.deliver_replayed(&message("r"), QoS::AtLeastOnce, Room { outbox: false, queues: true }, log);
+    session.deliver_replayed(
+        &message("r"),
+        &Terms::plain(QoS::AtLeastOnce),
+        Room { outbox: false, queues: true },
+        log,
+    );
     assert_eq!(session.replay_room().messages, 0);
     assert_eq!(transmits(&mut session, log), ["p1 r"]);
     assert!(session.replay_room().messages > 0);

@@ -3,8 +3,8 @@
 use super::*;
 
 fn subscribe(session: &mut Session, filter: &str, log: &mut Kept) -> Result<(), TooManySubscriptions> {
-    let subscription = Subscription { qos: QoS::AtLeastOnce, options: 0 };
-    session.subscribe(&filter.into(), subscription, true, log)
+    let subscription = Subscription::of(QoS::AtLeastOnce);
+    session.subscribe(&filter.into(), subscription, true, log).map(drop)
 }
 
 fn next(session: &Session, last: &mut Option<ReplayId>) -> Option<String> {
@@ -20,7 +20,7 @@ fn a_session_is_present_only_if_it_was_kept_and_is_wanted() {
     let mut session = Session::new(7, "c".into(), SMALL, 100);
     assert!(!session.connect(connect(false), 100, log).session_present, "there was none");
     subscribe(&mut session, "a/+", log).unwrap();
-    session.deliver(&message("one"), QoS::AtLeastOnce, Room::FREE, log);
+    session.deliver(&message("one"), &Terms::plain(QoS::AtLeastOnce), Room::FREE, log);
     session.note_incoming(id(3), log);
     let again = session.connect(connect(false), 101, log);
     assert!(again.session_present && again.unsubscribed.is_empty());
@@ -37,7 +37,7 @@ fn a_clean_session_is_over_with_its_connection_and_records_nothing_but_its_will(
     let mut session = Session::new(7, "c".into(), SMALL, 100);
     let epoch = session.connect(with_will(true, 5), 100, log).epoch;
     subscribe(&mut session, "a/+", log).unwrap();
-    session.deliver(&message("one"), QoS::AtLeastOnce, Room::FREE, log);
+    session.deliver(&message("one"), &Terms::plain(QoS::AtLeastOnce), Room::FREE, log);
     session.handle_puback(id(1), log).unwrap();
     session.note_incoming(id(3), log);
     session.handle_pubrel(id(3), log);
@@ -107,7 +107,7 @@ fn subscriptions_are_limited_but_those_there_are_can_be_replaced() {
     }
     let refused = subscribe(&mut session, "d", log).unwrap_err();
     assert_eq!(refused.to_string(), "the client already has 3 subscriptions, its limit");
-    let other = Subscription { qos: QoS::ExactlyOnce, options: 4 };
+    let other = Subscription { provenance: true, ..Subscription::of(QoS::ExactlyOnce) };
     session.subscribe(&"b".into(), other, false, log).unwrap();
     assert_eq!(session.subscription("b"), Some(other));
     assert_eq!(session.unsubscribe("b", log), Some(other));

@@ -18,7 +18,7 @@ fn everything() -> (Session, Kept) {
     let mut session =
         Session::new(7, "c".into(), SessionLimits { inflight: 2, ..SessionLimits::default() }, 100);
     session.connect(with_will(false, 8), 100, log_ref);
-    let subscription = Subscription { qos: QoS::ExactlyOnce, options: 0 };
+    let subscription = Subscription::of(QoS::ExactlyOnce);
     session.subscribe(&"a/+".into(), subscription, true, log_ref).unwrap();
     session.subscribe(&"b".into(), subscription, true, log_ref).unwrap();
     session.subscribe(&"c".into(), subscription, false, log_ref).unwrap();
@@ -26,7 +26,7 @@ fn everything() -> (Session, Kept) {
     let first = session.next_replay(None).unwrap();
     session.replay_done(first.id, log_ref);
     for payload in ["one", "two", "three", "four"] {
-        session.deliver(&message(payload), QoS::ExactlyOnce, Room::FREE, log_ref);
+        session.deliver(&message(payload), &Terms::plain(QoS::ExactlyOnce), Room::FREE, log_ref);
     }
     session.handle_pubrec(id(1), log_ref).unwrap();
     session.handle_pubrec(id(2), log_ref).unwrap();
@@ -147,7 +147,7 @@ fn sessions_share_the_body_of_a_message_and_a_missing_body_costs_that_message_on
     apply(&mut recovery, |out| record::body_end(out, 2));
     for (sid, mid) in [(1, 1), (1, 2), (2, 2), (2, 1)] {
         let log = &mut Kept::default();
-        record::enqueue(log, sid, mid, QoS::AtLeastOnce, None);
+        record::enqueue(log, sid, mid, &Terms::plain(QoS::AtLeastOnce), None);
         recovery.apply(&log.records[0]).unwrap();
     }
     let log = &mut Kept::default();
@@ -162,7 +162,7 @@ fn sessions_share_the_body_of_a_message_and_a_missing_body_costs_that_message_on
         .iter_mut()
         .map(|session| {
             session.connect(connect(false), 0, &mut NoLog::default());
-            match session.poll_transmit(&mut NoLog::default()) {
+            match session.poll_transmit(0, &mut NoLog::default()) {
                 Some(Transmit::Publish { message, .. }) => message,
                 other => panic!("{other:?}"),
             }
@@ -182,7 +182,7 @@ fn a_message_whose_routing_a_crash_cut_off_is_known_to_those_who_got_it() {
     let origin = Some(Origin { sid: 1, packet_id: id(9) });
     apply(&mut recovery, |out| record::body(out, 1, origin, &message("one")));
     let log = &mut Kept::default();
-    record::enqueue(log, 2, 1, QoS::ExactlyOnce, None);
+    record::enqueue(log, 2, 1, &Terms::plain(QoS::ExactlyOnce), None);
     recovery.apply(&log.records[0]).unwrap();
     let mut publisher = recovery.finish().sessions.remove(0);
     assert_eq!(publisher.check_incoming(id(9), true), Incoming::Unfinished([2].into()));
@@ -192,7 +192,7 @@ fn a_message_whose_routing_a_crash_cut_off_is_known_to_those_who_got_it() {
     // It is sent again, and there is another crash before all got it.
     record::body(log.buffer(), 1, origin, &message("one"));
     log.append();
-    record::enqueue(log, 3, 1, QoS::ExactlyOnce, None);
+    record::enqueue(log, 3, 1, &Terms::plain(QoS::ExactlyOnce), None);
     let kept = log.recover().sessions.remove(0);
     assert_eq!(kept.check_incoming(id(9), true), Incoming::Unfinished([2, 3].into()));
     publisher.note_incoming(id(9), log);
@@ -238,11 +238,11 @@ fn the_layout_of_records_does_not_change() {
     let (mut session, mut log) = everything();
     record::body(log.buffer(), 300, Some(Origin { sid: 7, packet_id: id(500) }), &message("five"));
     log.append();
-    record::enqueue(&mut log, 7, 300, QoS::AtLeastOnce, Some(id(600)));
+    record::enqueue(&mut log, 7, 300, &Terms::plain(QoS::AtLeastOnce), Some(id(600)));
     record::body_end(log.buffer(), 300);
     log.append();
     record::acked(&mut log, 7, id(600));
-    record::enqueue(&mut log, 7, 301, QoS::ExactlyOnce, None);
+    record::enqueue(&mut log, 7, 301, &Terms::plain(QoS::ExactlyOnce), None);
     record::dropped(&mut log, 7);
     record::will_gone(log.buffer(), 9);
     log.append();

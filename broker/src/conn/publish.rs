@@ -1,0 +1,302 @@
+//! PUBLISH from the client: from the packet to the router, and the acknowledgement with what became of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Connection;
+use super::end::End;
+use super::requests;
+use crate::clock;
+use crate::codec::{Delivery, PacketType, ProtocolVersion, Publish, ReasonCode};
+use crate::hooks::{Condition, Mark, Version};
+use crate::message::QoS;
+use crate::metrics::Dropped;
+use crate::router::{Accepted, Carried, Expiry, Outgoing, Routing, accept_if};
+use crate::session::{Incoming, Origin, PacketId};
+use crate::topic;
+use crate::transport::Transport;
+
+/// What became of a PUBLISH, for its acknowledgement.
+struct Outcome {
+    mark: Mark,
+    reason: ReasonCode,
+    /// The version of the entry, where the client has asked for it: `NODE:TICK`, or `new` where there is none.
+    version: Option<String>,
+}
+
+impl Outcome {
+    fn of(reason: ReasonCode) -> Self {
+        Self { mark: Mark::default(), reason, version: None }
+    }
+}
+
+impl<T: Transport> Connection<T> {
+    pub(super) fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        frame: &[u8],
+        owner: Option<&Bytes>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
+        routing.tally.publish_received += 1;
+        routing.tally.publish_bytes_received += publish.payload.len() as u64;
+        self.check_offer(publish)?;
+        let alias = self.topic_of_alias(publish)?;
+        let topic = alias.as_deref().unwrap_or(publish.topic);
+        let topic = topic::mounted(self.manner.mount.as_deref(), topic);
+        let shared = owner.map(|owner| owner.slice_ref(publish.payload));
+        let application = publish.properties.application;
+        let condition = requests::condition(&application.user());
+        let mut own = Vec::new();
+        // Mostly there are none. Nobody's but ours go out under our names.
+        let properties = match application.as_block() {
+            Some(block) if !application.user().iter().any(|(name, _)| requests::is_reserved(name)) => block,
+            _ => {
+                application.append_filtered(&mut own, |name| !requests::is_reserved(name));
+                &own
+            }
+        };
+        let expiry = publish.properties.message_expiry;
+        let message = Outgoing {
+            shared: shared.as_ref(),
+            retained: publish.retain,
+            properties,
+            expiry: expiry.map(|seconds| Expiry::after(seconds, clock::unix_ms())),
+            publisher: Some(self.client.subscriber),
+            frame: self.as_it_came(publish, frame),
+            ..Outgoing::new(&topic, publish.payload, publish.delivery.qos())
+        };
+        self.acknowledge_publish(publish, message, condition, routing)
+    }
+
+    /// Routes the message and answers as its QoS demands.
+    fn acknowledge_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        message: Outgoing<'_>,
+        condition: Result<Option<Condition<'_>>, &'static str>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
+        match publish.delivery {
+            Delivery::AtMostOnce => {
+                let outcome = self.route(publish, &message, condition, routing)?;
+                routing.unanswered = routing.unanswered.max(outcome.mark);
+            }
+            Delivery::AtLeastOnce { id, .. } => {
+                self.count_unanswered(QoS::AtLeastOnce)?;
+                let outcome = self.route(publish, &message, condition, routing)?;
+                self.answer_publish(PacketType::Puback, id, &outcome, routing);
+            }
+            Delivery::ExactlyOnce { id, dup } => {
+                self.publish_exactly_once(id, dup, publish, message, condition, routing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A QoS 2 message is routed when it comes, unless it came before [MQTT-4.3.3-2].
+    fn publish_exactly_once(
+        &mut self,
+        id: PacketId,
+        dup: bool,
+        publish: &Publish<'_>,
+        message: Outgoing<'_>,
+        condition: Result<Option<Condition<'_>>, &'static str>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
+        let (incoming, origin) = {
+            let mut locked = self.client.lock();
+            let session = locked.session();
+            let origin = session.is_recorded().then(|| Origin { sid: session.sid(), packet_id: id });
+            (session.check_incoming(id, dup), origin)
+        };
+        let mut message = Outgoing { origin, ..message };
+        match &incoming {
+            Incoming::New => {}
+            Incoming::Unfinished(served) => message.served = served,
+            Incoming::Duplicate => {
+                self.answer(PacketType::Pubrec, id, ReasonCode::Success, &[], Mark::default(), routing);
+                return Ok(());
+            }
+            Incoming::TooMany => {
+                let words = "too many QoS 2 messages without PUBREL";
+                return Err(End::Protocol(ReasonCode::ReceiveMaximumExceeded, words.into()));
+            }
+        }
+        self.count_unanswered(QoS::ExactlyOnce)?;
+        let mut outcome = self.route(publish, &message, condition, routing)?;
+        // A refused one is over: its identifier may be used again at once [MQTT 5: 4.3.3].
+        if !outcome.reason.is_error() || self.version != ProtocolVersion::V5 {
+            let mut recorder = self.core.records.recorder();
+            self.client.lock().session().note_incoming(id, &mut recorder);
+            outcome.mark = outcome.mark.max(recorder.mark());
+        }
+        self.answer_publish(PacketType::Pubrec, id, &outcome, routing);
+        Ok(())
+    }
+
+    fn answer_publish(&self, packet: PacketType, id: PacketId, outcome: &Outcome, routing: &mut Routing) {
+        let told = outcome.version.as_deref().map(|version| [("distkv-now", version)]);
+        let told = told.as_ref().map_or(&[][..], |told| told);
+        self.answer(packet, id, outcome.reason, told, outcome.mark, routing);
+    }
+
+    fn route(
+        &mut self,
+        publish: &Publish<'_>,
+        message: &Outgoing<'_>,
+        condition: Result<Option<Condition<'_>>, &'static str>,
+        routing: &mut Routing,
+    ) -> Result<Outcome, End> {
+        if message.topic.starts_with(requests::OWN_TOPICS) {
+            return Ok(self.requested(message.topic, publish.payload));
+        }
+        let Ok(condition) = condition else {
+            return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));
+        };
+        if condition.is_some() && !message.retained {
+            return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));
+        }
+        if self.is_payload_wrong(publish) {
+            return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::PayloadFormatInvalid));
+        }
+        let mut version = None;
+        let (core, principal) = (&self.core, &*self.principal);
+        match accept_if(core, principal, message, condition, &mut version, routing) {
+            Accepted::Routed(routed) => {
+                self.unkept = self.unkept.max(routed.mark);
+                let reason =
+                    if routed.matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+                let version = version.map(|version| version.to_string());
+                Ok(Outcome { mark: routed.mark, reason, version })
+            }
+            Accepted::Dropped(reason) => {
+                tracing::debug!(client = &*self.client.id, topic = message.topic, ?reason, "publish dropped");
+                Ok(Outcome::of(code_for(reason)))
+            }
+            Accepted::Conflict(now) => {
+                let now = now.as_ref().map_or_else(|| "new".to_owned(), Version::to_string);
+                Ok(Outcome { version: Some(now), ..Outcome::of(ReasonCode::ImplementationSpecificError) })
+            }
+            Accepted::Unavailable => Err(End::Unavailable),
+        }
+    }
+
+    /// A word to the broker itself, on a topic below `$distkv/`.
+    fn requested(&mut self, topic: &str, payload: &[u8]) -> Outcome {
+        let name = topic.strip_prefix(requests::REPLAY_TOPIC).filter(|name| requests::is_replay_name(name));
+        match (name, std::str::from_utf8(payload)) {
+            (Some(name), Ok(filters)) => {
+                self.replay_again(name, filters);
+                Outcome::of(ReasonCode::Success)
+            }
+            _ => {
+                self.core.metrics.dropped(Dropped::Reserved, 1);
+                Outcome::of(ReasonCode::TopicNameInvalid)
+            }
+        }
+    }
+
+    fn dropped(&self, message: &Outgoing<'_>, reason: Dropped, code: ReasonCode) -> Outcome {
+        self.core.metrics.dropped(reason, 1);
+        tracing::debug!(client = &*self.client.id, topic = message.topic, %code, "publish dropped");
+        Outcome::of(code)
+    }
+
+    /// What is beyond the offer ends the connection, in MQTT 5 with the reason for it [MQTT5-3.2.2-11, 3.2.2-14].
+    fn check_offer(&self, publish: &Publish<'_>) -> Result<(), End> {
+        if self.core.hot.offers_everything() {
+            return Ok(());
+        }
+        let limits = self.core.limits();
+        if publish.delivery.qos() > limits.offer.maximum_qos {
+            return Err(End::Protocol(
+                ReasonCode::QosNotSupported,
+                "PUBLISH with a QoS that is not offered".into(),
+            ));
+        }
+        if publish.retain && !limits.offer.retain {
+            return Err(End::Protocol(
+                ReasonCode::RetainNotSupported,
+                "retained messages are not offered".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_payload_wrong(&self, publish: &Publish<'_>) -> bool {
+        !self.core.hot.offers_everything()
+            && self.core.limits().offer.check_payloads
+            && publish.properties.application.payload_is_utf8()
+            && std::str::from_utf8(publish.payload).is_err()
+    }
+
+    /// The topic of a PUBLISH that has none, by its alias; or sets the alias [MQTT5-3.3.2-8 to 3.3.2-12].
+    fn topic_of_alias(&mut self, publish: &Publish<'_>) -> Result<Option<Arc<str>>, End> {
+        if !publish.properties.subscription_identifiers.is_empty() {
+            let words = "PUBLISH from a client with a subscription identifier"; // MQTT5-3.3.4-6
+            return Err(End::Protocol(ReasonCode::ProtocolError, words.into()));
+        }
+        let Some(alias) = publish.properties.topic_alias else { return Ok(None) };
+        let bad = |_| {
+            let words = format!("topic alias {alias} is beyond the limit, or stands for no topic");
+            End::Protocol(ReasonCode::TopicAliasInvalid, words)
+        };
+        if publish.topic.is_empty() {
+            return self.aliases.get(alias).map(Some).map_err(bad);
+        }
+        let limit = self.core.limits().topic_aliases;
+        self.aliases.set(alias, publish.topic, limit).map_err(bad)?;
+        Ok(None)
+    }
+
+    /// Counts a message of QoS 1 or 2: has the client sent more than it may without an acknowledgement [MQTT5-3.3.4-7, 3.3.4-8]?
+    /// One of QoS 1 counts until its PUBACK was written, one of QoS 2 until its PUBREL came.
+    fn count_unanswered(&mut self, qos: QoS) -> Result<(), End> {
+        let maximum = self.receive_maximum;
+        if maximum == u16::MAX || self.version != ProtocolVersion::V5 {
+            return Ok(());
+        }
+        self.unanswered += usize::from(qos == QoS::AtLeastOnce);
+        let this = usize::from(qos == QoS::ExactlyOnce);
+        let open = self.unanswered + self.client.lock().session().incoming() + this;
+        if open <= usize::from(maximum) {
+            return Ok(());
+        }
+        let words = format!("more than {maximum} messages without acknowledgement");
+        Err(End::Protocol(ReasonCode::ReceiveMaximumExceeded, words))
+    }
+
+    /// The frame itself, if it can leave as it came: QoS 0 without RETAIN and properties, its length written as we would.
+    fn as_it_came<'a>(&self, publish: &Publish<'_>, frame: &'a [u8]) -> Option<Carried<'a>> {
+        if publish.retain || publish.delivery.qos() > QoS::AtMostOnce || self.manner.mount.is_some() {
+            return None;
+        }
+        let v5 = self.version == ProtocolVersion::V5;
+        // Without properties there is one byte that says so.
+        let remaining = 2 + publish.topic.len() + usize::from(v5) + publish.payload.len();
+        (frame.len() == remaining + header_len(remaining)).then_some(Carried { bytes: frame, v5 })
+    }
+}
+
+/// What a dropped message is answered with.
+fn code_for(reason: Dropped) -> ReasonCode {
+    match reason {
+        Dropped::PublishDenied | Dropped::Reserved => ReasonCode::NotAuthorized,
+        Dropped::BadPayload => ReasonCode::PayloadFormatInvalid,
+        Dropped::Quota => ReasonCode::QuotaExceeded,
+        Dropped::TopicTooLong => ReasonCode::TopicNameInvalid,
+        _ => ReasonCode::ImplementationSpecificError,
+    }
+}
+
+/// Bytes of the fixed header before so many others.
+fn header_len(remaining: usize) -> usize {
+    match remaining {
+        0..0x80 => 2,
+        0x80..0x4000 => 3,
+        0x4000..0x20_0000 => 4,
+        _ => 5,
+    }
+}
