@@ -31,7 +31,7 @@ async fn a_client_is_shown_with_all_that_is_known_of_it() {
     assert!(matches!(a.next().await, Some(Got::Publish { .. })));
     server.until("it is written", |metrics| metrics.publish_sent.get() == 1).await;
     let info = server.broker.client("a").unwrap();
-    assert_eq!((&*info.id, info.user.as_deref(), info.address), ("a", Some("ada"), Some(peer())));
+    assert_eq!((&*info.id, info.user.as_deref(), info.address), ("a", Some("ada"), Some(peer().into())));
     assert_eq!(info.version, ProtocolVersion::V3_1_1);
     assert_eq!((info.connected, info.clean, info.keep_alive), (true, false, 45));
     assert!(info.since >= info.created && info.created > 1_700_000_000);

@@ -4,7 +4,9 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{ACCEPTED, TlsServer, answer, connect, listener, prepare, socket, start};
+use crate::harness::client::Client;
 use crate::harness::clock::now;
+use crate::harness::packet::Connect;
 use crate::harness::server::{free_address, wait_for_metric};
 
 #[test]
@@ -33,6 +35,25 @@ fn a_listener_is_bound_to_its_interface() {
     let (status, log, _) = prepare(|_| text).run_in_vain();
     assert_eq!(status.code(), Some(1));
     assert!(log.contains("to the interface nowhere0 for listener tested: "), "{log}");
+}
+
+#[test]
+fn a_mount_point_is_put_before_topics_and_taken_off_again() {
+    let (address, text) = listener("allow_anonymous = true\nmount_point = \"site1/\"");
+    let server = start(|_| text);
+    let mut inside = Client::connect(address, &Connect::new("inside"));
+    let mut outside = Client::connect(server.mqtt(), &Connect::new("outside"));
+    inside.subscribe("#", 0);
+    outside.subscribe("#", 0);
+    inside.publish_retained("a/b", "1", 0);
+    assert_eq!(outside.message().topic, "site1/a/b");
+    assert_eq!(inside.message().topic, "a/b");
+    outside.publish("elsewhere", "2", 0);
+    assert_eq!(outside.message().topic, "elsewhere");
+    outside.publish("site1/c", "3", 0);
+    assert_eq!(inside.message().topic, "c");
+    inside.subscribe("a/+", 0);
+    assert_eq!(inside.message().topic, "a/b", "the retained one");
 }
 
 #[test]
