@@ -9,6 +9,7 @@ mod disk;
 mod dump;
 mod extensions;
 mod harness;
+mod home_assistant;
 mod hostile;
 mod idle;
 mod kill;

@@ -111,6 +111,17 @@ pub(crate) fn python(paho: u8) -> PathBuf {
     path
 }
 
+/// A scenario of a script below `tests/clients`, to its end; what it wrote. A script says `: ok` when it is through.
+#[track_caller]
+pub(crate) fn run_scenario(program: impl AsRef<Path>, script: &str, arguments: &[&str]) -> String {
+    let script = repository(script).display().to_string();
+    let mut all = vec![script.as_str()];
+    all.extend(arguments);
+    let said = Tool::start(program, &all).finish();
+    assert!(said.contains(": ok"), "{said}");
+    said
+}
+
 /// mosquitto_pub to its end, which must be a success.
 #[track_caller]
 pub(crate) fn mosquitto_pub(port: &str, arguments: &[&str]) {
