@@ -141,7 +141,7 @@ class Client:
 
     def expect(self, *message):
         found = self.message()
-        assert found == message, f"{found} instead of {message}"
+        assert found == message, f"{found!s:.300} instead of {message!s:.300}"
 
     def expect_nothing_before(self, topic):
         """Publishes to a topic that this client is subscribed to: this must be the next message."""
@@ -162,4 +162,4 @@ class Client:
     def vanish(self):
         """Ends the connection without DISCONNECT, for good."""
         self.freeze()
-        self.client.socket().shutdown(socket.SHUT_RDWR)
+        self.client.socket().close()

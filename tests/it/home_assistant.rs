@@ -1,7 +1,7 @@
 //! What Home Assistant demands of its broker, told with paho 2, the library that it uses itself: each scenario of
 //! `tests/clients/home_assistant.py` with each protocol version.
 
-use crate::harness::server::{Options, Server};
+use crate::harness::server::Server;
 use crate::harness::tools::{python, repository, run_scenario};
 
 #[track_caller]
