@@ -85,6 +85,9 @@ macro_rules! scenarios {
     };
 }
 
+#[cfg(feature = "test-home-assistant")]
+mod real;
+
 mod mqtt31 {
     scenarios!("3.1");
 }

@@ -106,7 +106,12 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 
 /// Python with paho-mqtt of the major version 1 or 2.
 pub(crate) fn python(paho: u8) -> PathBuf {
-    let path = repository(&format!("tests/.venv/paho{paho}/bin/python"));
+    python_of(&format!("paho{paho}"))
+}
+
+/// Python of one of the environments that tests/run makes.
+pub(crate) fn python_of(environment: &str) -> PathBuf {
+    let path = repository(&format!("tests/.venv/{environment}/bin/python"));
     assert!(path.exists(), "{} is missing; tests/run installs it", path.display());
     path
 }
