@@ -88,6 +88,8 @@ macro_rules! scenarios {
 #[cfg(feature = "test-home-assistant")]
 mod real;
 
+mod mqtt5;
+
 mod mqtt31 {
     scenarios!("3.1");
 }

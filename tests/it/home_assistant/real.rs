@@ -30,3 +30,8 @@ fn a_device_is_discovered_and_used_with_mqtt31() {
 fn a_device_is_discovered_and_used_with_mqtt311() {
     course("3.1.1");
 }
+
+#[test]
+fn a_device_is_discovered_and_used_with_mqtt5() {
+    course("5");
+}
