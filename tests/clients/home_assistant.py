@@ -1,6 +1,6 @@
-"""What Home Assistant asks of its broker: python home_assistant.py PORT VERSION SCENARIO [TRANSPORT]
+"""What Home Assistant asks of its broker: python home_assistant.py PORT VERSION SCENARIO [TRANSPORT [CA]]
 
-VERSION is 3.1, 3.1.1 or 5; TRANSPORT is tcp (the default) or websockets. A scenario takes where the broker is, and ends
+VERSION is 3.1, 3.1.1 or 5; TRANSPORT is mqtt (the default), mqtts, ws or wss, and CA then a file. A scenario takes where the broker is, and ends
 with exit code 0 or with the reason on standard error. tests/it/home_assistant.rs runs each with each version.
 
 The filters, their packing, will, birth and identifiers are those of Home Assistant's versions 2024 to 2026.
@@ -637,9 +637,9 @@ def an_expired_message_is_replayed_no_more(broker):
 
 def main():
     port, version, scenario = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    transport = sys.argv[4] if len(sys.argv) > 4 else "tcp"
-    globals()[scenario](Broker("127.0.0.1", port, version, transport))
-    print(f"{scenario} with MQTT {version} over {transport}: ok")
+    broker = Broker("127.0.0.1", port, version, *sys.argv[4:6])
+    globals()[scenario](broker)
+    print(f"{scenario} with MQTT {version} over {broker.transport}: ok")
 
 
 main()

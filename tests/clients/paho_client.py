@@ -3,6 +3,7 @@
 import collections
 import itertools
 import queue
+import select
 import socket
 import threading
 
@@ -14,7 +15,22 @@ SOON = 30
 PROTOCOLS = {"3.1": mqtt.MQTTv31, "3.1.1": mqtt.MQTTv311, "5": mqtt.MQTTv5}
 PAHO2 = hasattr(mqtt, "CallbackAPIVersion")
 
-Broker = collections.namedtuple("Broker", "host port version transport", defaults=("tcp",))
+# `transport` is mqtt, mqtts, ws or wss, the last two at the path /mqtt; `ca` is a file.
+Broker = collections.namedtuple("Broker", "host port version transport ca", defaults=("mqtt", None))
+
+
+def send_whole(self, data):
+    """paho forgets a packet that a WebSocket connection does not take at once, so this waits until it has."""
+    frame = memoryview(self._create_frame(self.OPCODE_BINARY, bytearray(data)))
+    while frame:
+        try:
+            frame = frame[self._socket.send(frame):]
+        except BlockingIOError:
+            select.select([], [self._socket], [], SOON)
+    return len(data)
+
+
+(mqtt._WebsocketWrapper if PAHO2 else mqtt.WebsocketWrapper)._send_impl = send_whole
 
 
 def properties(packet, **named):
@@ -30,14 +46,15 @@ class Client:
     """A connected client. `clean` is clean session, or clean start in MQTT 5."""
 
     def __init__(self, broker, client_id, clean=True, will=None, keepalive=60, login=None, accepted=True,
-                 receive_buffer=None, path="/mqtt"):
+                 receive_buffer=None):
         self.messages = queue.Queue()
         self.events = queue.Queue()
         self.reads = threading.Event()
         self.reads.set()
         self.is_mqtt5 = broker.version == "5"
         self.numbers = itertools.count()
-        options = {"client_id": client_id, "protocol": PROTOCOLS[broker.version], "transport": broker.transport}
+        options = {"client_id": client_id, "protocol": PROTOCOLS[broker.version]}
+        options["transport"] = "websockets" if broker.transport.startswith("ws") else "tcp"
         if not self.is_mqtt5:
             options["clean_session"] = clean
         self.client = self.make(options)
@@ -45,10 +62,13 @@ class Client:
         self.client.max_inflight_messages_set(20)
         # Quick, and never while a test wants the client to stay away.
         self.client.reconnect_delay_set(1, 1)
-        if broker.transport == "websockets":
-            self.client.ws_set_options(path)
+        if broker.transport.startswith("ws"):
+            self.client.ws_set_options("/mqtt")
+        if broker.transport in ("mqtts", "wss"):
+            self.client.tls_set(broker.ca)
         if receive_buffer:
-            self.client.on_socket_open = lambda c, u, opened: opened.setsockopt(
+            # Over WebSocket paho wraps the socket.
+            self.client.on_socket_open = lambda c, u, opened: getattr(opened, "_socket", opened).setsockopt(
                 socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if will:
             topic, payload, qos, retain = will

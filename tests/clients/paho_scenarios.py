@@ -1,7 +1,8 @@
-"""paho-mqtt (1.x and 2.x) against a broker: python paho_scenarios.py PORT VERSION SCENARIO
+"""paho-mqtt (1.x and 2.x) against a broker: python paho_scenarios.py PORT VERSION SCENARIO [TRANSPORT [CA]]
 
-VERSION is 3.1 or 3.1.1. A scenario ends with exit code 0, or with the reason on standard error. The scenarios are
-those of mqttjs/scenarios.js, and tests/it/clients.rs runs both.
+VERSION is 3.1 or 3.1.1; TRANSPORT is mqtt (the default), mqtts, ws or wss, and CA then a file. A scenario ends with
+exit code 0, or with the reason on standard error. The scenarios are those of mqttjs/scenarios.js, and tests/it/clients.rs
+runs both.
 """
 
 import functools
@@ -14,7 +15,7 @@ import paho_client
 from paho_client import Broker
 
 PORT, VERSION, SCENARIO = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-Client = functools.partial(paho_client.Client, Broker("127.0.0.1", PORT, VERSION))
+Client = functools.partial(paho_client.Client, Broker("127.0.0.1", PORT, VERSION, *sys.argv[4:6]))
 
 
 def expect_in_order(client, topic, count):

@@ -48,7 +48,7 @@ macro_rules! scenarios {
         fn twenty_megabytes_arrive() {
             let _alone = heavy();
             let server = Options::new().set("limits.packet_bytes=32MiB").start();
-            run(&server.port(), $version, "twenty_megabytes_arrive", "tcp");
+            run(&server.port(), $version, "twenty_megabytes_arrive", "mqtt");
         }
 
         #[test]
@@ -66,7 +66,7 @@ macro_rules! scenarios {
             #[test]
             fn $scenario() {
                 let server = Server::start();
-                run(&server.port(), $version, stringify!($scenario), "tcp");
+                run(&server.port(), $version, stringify!($scenario), "mqtt");
             }
         )*
     };
@@ -76,7 +76,7 @@ macro_rules! scenarios {
             fn $scenario() {
                 let _alone = heavy();
                 let server = Server::start();
-                run(&server.port(), $version, stringify!($scenario), "tcp");
+                run(&server.port(), $version, stringify!($scenario), "mqtt");
                 if std::env::var("TEST_BROKER").is_err() {
                     assert_eq!(server.metric("distkv_publish_dropped_total", &[]), 0.0);
                 }
@@ -100,12 +100,12 @@ mod mqtt311 {
 
 fn deletions_survive(version: &str, restart: impl Fn(Server) -> Server) {
     let server = Server::start();
-    run(&server.port(), version, "before_a_restart", "tcp");
+    run(&server.port(), version, "before_a_restart", "mqtt");
     let server = restart(server);
-    run(&server.port(), version, "after_a_restart", "tcp");
+    run(&server.port(), version, "after_a_restart", "mqtt");
     // What was replayed from the journal is then in a snapshot.
     let server = restart(server);
-    run(&server.port(), version, "after_a_restart", "tcp");
+    run(&server.port(), version, "after_a_restart", "mqtt");
 }
 
 #[test]

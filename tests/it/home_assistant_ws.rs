@@ -21,8 +21,9 @@ fn start_with_listener(lines: &str) -> (Server, SocketAddr) {
 fn over_websocket(scenarios: &[&str]) {
     for version in ["3.1", "3.1.1", "5"] {
         for scenario in scenarios {
-            let (_server, address) = start_with_listener("protocol = \"websocket\"");
-            run(&address.port().to_string(), version, scenario, "websockets");
+            let lines = "protocol = \"websocket\"\nallow_anonymous = true\n[listener.websocket]\nframe_bytes = \"32MiB\"";
+            let (_server, address) = start_with_listener(lines);
+            run(&address.port().to_string(), version, scenario, "ws");
         }
     }
 }
@@ -58,9 +59,12 @@ fn a_slow_reader_gets_all_retained_messages_over_websocket() {
 
 #[test]
 fn a_wrong_password_is_refused_in_the_connack() {
-    for (transport, protocol) in [("tcp", "mqtt"), ("websockets", "websocket")] {
+    for (transport, protocol) in [("mqtt", "mqtt"), ("ws", "websocket")] {
         for version in ["3.1", "3.1.1", "5"] {
-            let lines = format!("protocol = \"{protocol}\"\nallow_anonymous = false");
+            // Names come from a proxy only, and this is none: so nobody who is tried here may log in.
+            let lines = format!(
+                "protocol = \"{protocol}\"\n[listener.proxy]\nfrom = [\"192.0.2.1\"]\nuser_from = \"cn\""
+            );
             let (_server, address) = start_with_listener(&lines);
             run(
                 &address.port().to_string(),
