@@ -1,100 +1,29 @@
 """paho-mqtt (1.x and 2.x) against a broker: python paho_scenarios.py PORT VERSION SCENARIO [TRANSPORT [CA]]
 
-VERSION is 3.1 or 3.1.1. TRANSPORT is mqtt, mqtts, ws or wss, the last two at the path /mqtt; CA is a file. A scenario ends with exit code 0, or with the reason on standard error. The scenarios are
-those of mqttjs/scenarios.js, and tests/it/clients.rs runs both.
+VERSION is 3.1 or 3.1.1; TRANSPORT is mqtt (the default), mqtts, ws or wss, and CA then a file. A scenario ends with
+exit code 0, or with the reason on standard error. The scenarios are those of mqttjs/scenarios.js, and tests/it/clients.rs
+runs both.
 """
 
-import queue
-import socket
+import functools
 import sys
 import time
 
 import paho.mqtt.client as mqtt
 
+import paho_client
+from paho_client import Broker
+
 PORT, VERSION, SCENARIO = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-PROTOCOL = {"3.1": mqtt.MQTTv31, "3.1.1": mqtt.MQTTv311}[VERSION]
-TRANSPORT = sys.argv[4] if len(sys.argv) > 4 else "mqtt"
-SOON = 30
+Client = functools.partial(paho_client.Client, Broker("127.0.0.1", PORT, VERSION, *sys.argv[4:6]))
 
 
-class Client:
-    """A connected client whose messages wait in a queue."""
-
-    def __init__(self, client_id, clean=True, will=None, keepalive=60):
-        self.messages = queue.Queue()
-        self.events = queue.Queue()
-        options = {"client_id": client_id, "clean_session": clean, "protocol": PROTOCOL}
-        options["transport"] = "websockets" if TRANSPORT.startswith("ws") else "tcp"
-        if hasattr(mqtt, "CallbackAPIVersion"):
-            self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, **options)
-            self.client.on_connect = lambda c, u, flags, reason, p: self.connected(flags.session_present, reason.value)
-            self.client.on_disconnect = lambda c, u, flags, reason, p: self.events.put(("disconnect", reason.value))
-            self.client.on_subscribe = lambda c, u, mid, codes, p: self.events.put(("suback", [x.value for x in codes]))
-        else:
-            self.client = mqtt.Client(**options)
-            self.client.on_connect = lambda c, u, flags, code: self.connected(bool(flags["session present"]), code)
-            self.client.on_disconnect = lambda c, u, code: self.events.put(("disconnect", code))
-            self.client.on_subscribe = lambda c, u, mid, codes: self.events.put(("suback", list(codes)))
-        self.client.on_message = lambda c, u, message: self.messages.put(message)
-        if TRANSPORT.startswith("ws"):
-            self.client.ws_set_options(path="/mqtt")
-        if TRANSPORT in ("mqtts", "wss"):
-            self.client.tls_set(ca_certs=sys.argv[5])
-        self.client.max_inflight_messages_set(20)
-        # Quick, and never while a test wants the client to stay away.
-        self.client.reconnect_delay_set(1, 1)
-        if will:
-            topic, payload, qos, retain = will
-            self.client.will_set(topic, payload, qos, retain)
-        self.client.connect("127.0.0.1", PORT, keepalive)
-        self.client.loop_start()
-        assert self.event("connect") == 0
-
-    def connected(self, session_present, code):
-        self.session_present = session_present
-        self.events.put(("connect", code))
-
-    def event(self, name):
-        found, value = self.events.get(timeout=SOON)
-        assert found == name, f"{found} {value} instead of {name}"
-        return value
-
-    def subscribe(self, topic, qos):
-        self.client.subscribe(topic, qos)
-        assert self.event("suback") == [qos]
-
-    def publish(self, topic, payload, qos=0, retain=False):
-        info = self.client.publish(topic, payload, qos, retain)
-        info.wait_for_publish(SOON)
-        assert info.is_published(), f"{topic} at QoS {qos} was not acknowledged"
-
-    def message(self):
-        """The next message as (topic, payload, QoS, retain)."""
-        message = self.messages.get(timeout=SOON)
-        return message.topic, message.payload, message.qos, bool(message.retain)
-
-    def expect(self, *message):
-        found = self.message()
-        assert found == message, f"{found} instead of {message}"
-
-    def expect_in_order(self, topic, count):
-        """Messages 0, 1, ... which alternate between QoS 1 and 2. The order is promised within each QoS: paho shows a
-        message of QoS 2 when PUBREL has come."""
-        found = sorted((self.message() for _ in range(count)), key=lambda message: message[2])
-        wanted = [(topic, b"%d" % number, 1 + number % 2, False) for number in range(count)]
-        assert found == sorted(wanted, key=lambda message: message[2]), found
-
-    def disconnect(self):
-        self.client.disconnect()
-        self.client.loop_stop()
-
-    def vanish(self):
-        """Ends the connection without DISCONNECT, for good."""
-        self.client.on_disconnect = None
-        self.client.loop_stop()
-        transport = self.client.socket()
-        # Over WebSocket paho wraps the socket.
-        getattr(transport, "_socket", transport).shutdown(socket.SHUT_RDWR)
+def expect_in_order(client, topic, count):
+    """Messages 0, 1, ... which alternate between QoS 1 and 2. The order is promised within each QoS: paho shows a
+    message of QoS 2 when PUBREL has come."""
+    found = sorted((client.message() for _ in range(count)), key=lambda message: message[2])
+    wanted = [(topic, b"%d" % number, 1 + number % 2, False) for number in range(count)]
+    assert found == sorted(wanted, key=lambda message: message[2]), found
 
 
 # [MQTT-3.8.4-6, 7.0.0-2, 7.1.1-1]
@@ -162,7 +91,7 @@ def persistent_session():
     again = Client("keeper", clean=False)
     # MQTT 3.1 has no such flag.
     assert again.session_present or VERSION == "3.1"
-    again.expect_in_order("queue/x", 300)
+    expect_in_order(again, "queue/x", 300)
     again.disconnect()
     clean = Client("keeper", clean=True)
     assert not clean.session_present
@@ -214,7 +143,7 @@ def before_crash():
 def after_crash():
     keeper = Client("keeper", clean=False)
     assert keeper.session_present or VERSION == "3.1"
-    keeper.expect_in_order("crash/x", 100)
+    expect_in_order(keeper, "crash/x", 100)
     keeper.subscribe("kept/#", 1)
     keeper.expect("kept/x", b"kept", 1, True)
     keeper.disconnect()

@@ -8,7 +8,7 @@ mod mosquitto;
 mod rumqttc;
 
 use crate::harness::server::Server;
-use crate::harness::tools::{Tool, python, repository};
+use crate::harness::tools::{python, run_scenario};
 
 #[derive(Clone, Copy)]
 enum Client {
@@ -25,9 +25,7 @@ fn run(client: Client, server: &Server, version: &str, scenario: &str) {
         Client::Paho2 => (python(2), "tests/clients/paho_scenarios.py"),
         Client::MqttJs => ("node".into(), "tests/clients/mqttjs/scenarios.js"),
     };
-    let script = repository(script).display().to_string();
-    let said = Tool::start(program, &[&script, &port, version, scenario]).finish();
-    assert!(said.contains(": ok"), "{said}");
+    run_scenario(program, script, &[&port, version, scenario]);
 }
 
 /// One test for each scenario.

@@ -11,6 +11,8 @@ mod dump;
 mod extensions;
 mod flapping;
 mod harness;
+mod home_assistant;
+mod home_assistant_ws;
 mod hostile;
 mod idle;
 mod kill;

@@ -106,9 +106,25 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 
 /// Python with paho-mqtt of the major version 1 or 2.
 pub(crate) fn python(paho: u8) -> PathBuf {
-    let path = repository(&format!("tests/.venv/paho{paho}/bin/python"));
+    python_of(&format!("paho{paho}"))
+}
+
+/// Python of one of the environments that tests/run makes.
+pub(crate) fn python_of(environment: &str) -> PathBuf {
+    let path = repository(&format!("tests/.venv/{environment}/bin/python"));
     assert!(path.exists(), "{} is missing; tests/run installs it", path.display());
     path
+}
+
+/// A scenario of a script below `tests/clients`, to its end; what it wrote. A script says `: ok` when it is through.
+#[track_caller]
+pub(crate) fn run_scenario(program: impl AsRef<Path>, script: &str, arguments: &[&str]) -> String {
+    let script = repository(script).display().to_string();
+    let mut all = vec![script.as_str()];
+    all.extend(arguments);
+    let said = Tool::start(program, &all).finish();
+    assert!(said.contains(": ok"), "{said}");
+    said
 }
 
 /// mosquitto_pub to its end, which must be a success.
