@@ -1,4 +1,5 @@
-//! `$SYS/broker/...`: what monitoring tools read from a broker, under mosquitto's names and with its meanings.
+//! `$SYS/broker/...`: what monitoring tools read from a broker, under mosquitto's names and with its meanings; and below
+//! `$SYS/broker/distkv/` every number that `/metrics` has, by the same name.
 //!
 //! It keeps the current values itself, as retained messages that belong to no store: a new subscriber gets them from here.
 
@@ -20,6 +21,9 @@ use crate::{clock, topic, worker};
 
 /// The first level of the broker's own topics.
 pub(crate) const ROOT: &str = "$SYS";
+
+/// Below `$SYS/broker`, what only this broker has.
+const OWN: &str = "distkv";
 
 /// The current values, by topic.
 pub(crate) type Values = Arc<Mutex<BTreeMap<String, Bytes>>>;
@@ -147,6 +151,11 @@ fn current(metrics: &Metrics, figures: Figures, values: &mut Vec<(String, String
     values.push(("version".into(), concat!("distkv version ", env!("CARGO_PKG_VERSION")).into()));
     values.push(("uptime".into(), format!("{} seconds", figures.uptime.as_secs())));
     values.extend(numbers.map(|(name, value)| (name.into(), value.to_string())));
+    // What mosquitto has no name for goes by that of the metric.
+    metrics.visit(&mut |sample| {
+        let label = sample.label.map_or_else(String::new, |(_, value)| format!("/{value}"));
+        values.push((format!("{OWN}/{}{label}", sample.name), sample.value.to_string()));
+    });
 }
 
 /// Renews the values again and again and publishes those that changed.
@@ -249,6 +258,7 @@ mod tests {
         let changed = renewed(&mut sys, &metrics);
         assert_eq!(changed["$SYS/broker/clients/total"], "3");
         assert_eq!(changed["$SYS/broker/clients/disconnected"], "2");
+        assert_eq!(changed["$SYS/broker/distkv/sessions"], "3");
         assert!(!changed.contains_key("$SYS/broker/uptime"));
     }
 
