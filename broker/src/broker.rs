@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::conn::{self, LineLimit};
+use crate::delayed::{self, Delayed};
 use crate::hooks::{Hooks, Principal, Provenance, SessionLog};
 use crate::limits::{Budget, HotLimits, Limits};
 use crate::message::Message;
@@ -61,6 +62,7 @@ pub(crate) struct Core {
     pub(crate) router: Router,
     pub(crate) registry: Registry,
     pub(crate) wills: Wills,
+    pub(crate) delayed: Delayed,
     pub(crate) expiring: Expiring,
     /// The current `$SYS` values.
     pub(crate) sys: sys::Values,
@@ -154,6 +156,7 @@ impl Broker {
             router: Router::new(),
             registry: Registry::default(),
             wills: Wills::default(),
+            delayed: Delayed::default(),
             expiring: Expiring::default(),
             sys: sys::Values::default(),
             unfinished: Arc::default(),
@@ -189,6 +192,7 @@ impl Broker {
         }
         core.records.reset();
         self.service.spawn("wills", wills::publish_due(Arc::clone(core), self.service.stop_signal()));
+        self.service.spawn("delayed", delayed::publish_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("session expiry", expiry::sweep(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("sessions due", expiry::end_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("$SYS", sys::publish(Arc::clone(core), self.service.stop_signal()));
@@ -227,6 +231,9 @@ impl Broker {
             core.metrics.subscriptions.add(subscriptions.len() as u64);
             core.registry.insert(client);
         }
+        for message in recovered.delayed {
+            core.delayed.restore(message);
+        }
         let grace = core.limits().will_grace;
         for will in recovered.wills {
             // Those that did not wait yet: their connection has ended with the broker, and the client may come back.
@@ -263,7 +270,7 @@ impl Broker {
         });
     }
 
-    /// Appends every session and every will to the log again, whole: then records from before the call are not needed any more.
+    /// Appends every session, every will and every delayed message to the log again, whole: then records from before the call are not needed any more.
     /// Each is written under its own lock. To be called when a new segment of the log has begun.
     pub fn checkpoint(&self) {
         let core = &self.core;
@@ -271,10 +278,22 @@ impl Broker {
         for will in core.wills.all() {
             core.records.will(&will);
         }
+        core.delayed.record_all(&core.records);
         for client in core.registry.all() {
             let mut recorder = core.records.recorder();
             client.lock().session().checkpoint(&mut recorder);
         }
+    }
+
+    /// The messages that wait to be published and that `query` describes, in the order in which they came.
+    #[must_use]
+    pub fn delayed(&self, query: &delayed::Query) -> delayed::Page {
+        self.core.delayed.list(query)
+    }
+
+    /// Has a message that waits not published. Answers whether it still waited.
+    pub fn cancel_delayed(&self, number: u64) -> bool {
+        self.core.delayed.cancel(number, &self.core)
     }
 
     /// All counters.
@@ -289,6 +308,9 @@ impl Broker {
         core.metrics.outbox_bytes.set(core.outboxes.used() as u64);
         core.metrics.unfinished_bytes.set(core.unfinished.used() as u64);
         core.metrics.wills_waiting.set(core.wills.len() as u64);
+        let (messages, bytes) = core.delayed.amount();
+        core.metrics.delayed_messages.set(messages as u64);
+        core.metrics.delayed_bytes.set(bytes as u64);
     }
 
     /// The limits in force.

@@ -5,6 +5,7 @@ mod broker;
 mod clock;
 pub mod codec;
 mod conn;
+pub mod delayed;
 pub mod hooks;
 pub mod limits;
 mod listener;

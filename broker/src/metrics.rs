@@ -33,6 +33,8 @@ pub enum Dropped {
     Invalid,
     /// The packet is beyond what the broker offers: its QoS, or RETAIN.
     NotOffered,
+    /// It was to be published later, and too many messages wait for that already.
+    DelayedFull,
 }
 
 /// Why a connection was turned away.
@@ -192,6 +194,7 @@ metrics! {
     dropped_no_member: Counter "publish_dropped_total" ("reason" = "no_member_of_the_group") "Messages not delivered or not taken.";
     dropped_invalid: Counter "publish_dropped_total" ("reason" = "invalid") "Messages not delivered or not taken.";
     dropped_not_offered: Counter "publish_dropped_total" ("reason" = "not_offered") "Messages not delivered or not taken.";
+    dropped_delayed: Counter "publish_dropped_total" ("reason" = "delayed_full") "Messages not delivered or not taken.";
     publisher_stalls: Counter "publisher_stalls_total" "Times that a publisher waited for a slower subscriber.";
     queued_messages: Gauge "queued_messages" "Messages waiting in sessions.";
     queued_bytes: Gauge "queued_bytes" "Bytes of messages waiting in sessions.";
@@ -199,6 +202,10 @@ metrics! {
     unfinished_bytes: Gauge "unfinished_packet_bytes" "Bytes held for large packets of which only a part has arrived.";
     wills_published: Counter "wills_published_total" "Wills published.";
     wills_waiting: Gauge "wills_waiting" "Wills that wait for their client's return.";
+    delayed_messages: Gauge "delayed_messages" "Messages that wait to be published later.";
+    delayed_bytes: Gauge "delayed_bytes" "Bytes of messages that wait to be published later.";
+    delayed_released: Counter "delayed_released_total" "Delayed messages published at their time.";
+    delayed_cancelled: Counter "delayed_cancelled_total" "Delayed messages cancelled by an administrator.";
     replays_pending: Gauge "replays_pending" "Replays of retained messages under way.";
     limit_connections: Gauge "limit" ("of" = "connections") "Limits, in the unit of what they limit.";
     limit_packet_bytes: Gauge "limit" ("of" = "packet_bytes") "Limits, in the unit of what they limit.";
@@ -215,6 +222,8 @@ metrics! {
     limit_outbox_messages: Gauge "limit" ("of" = "outbox_messages") "Limits, in the unit of what they limit.";
     limit_outboxes_bytes: Gauge "limit" ("of" = "outboxes_bytes") "Limits, in the unit of what they limit.";
     limit_sessions: Gauge "limit" ("of" = "sessions") "Limits, in the unit of what they limit.";
+    limit_delayed_messages: Gauge "limit" ("of" = "delayed_messages") "Limits, in the unit of what they limit.";
+    limit_delayed_bytes: Gauge "limit" ("of" = "delayed_bytes") "Limits, in the unit of what they limit.";
     limit_connect_seconds: Gauge "limit" ("of" = "connect_timeout_seconds") "Limits, in the unit of what they limit.";
     limit_session_seconds: Gauge "limit" ("of" = "session_expiry_seconds") "Limits, in the unit of what they limit.";
 }
@@ -236,6 +245,7 @@ impl Metrics {
             Dropped::NoMember => &self.dropped_no_member,
             Dropped::Invalid => &self.dropped_invalid,
             Dropped::NotOffered => &self.dropped_not_offered,
+            Dropped::DelayedFull => &self.dropped_delayed,
         };
         number.add(n);
     }
@@ -286,6 +296,8 @@ impl Metrics {
         self.limit_outbox_messages.set(limits.outbox_messages as u64);
         self.limit_outboxes_bytes.set(limits.outboxes_bytes as u64);
         self.limit_sessions.set(limits.sessions as u64);
+        self.limit_delayed_messages.set(limits.delayed_messages as u64);
+        self.limit_delayed_bytes.set(limits.delayed_bytes as u64);
         self.limit_connect_seconds.set(limits.connect_timeout.as_secs());
         self.limit_session_seconds.set(limits.session_expiry.as_secs());
     }
