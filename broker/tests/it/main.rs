@@ -10,6 +10,7 @@ mod client;
 mod client5;
 mod conformance3;
 mod connect;
+mod delayed;
 mod delivery;
 mod embedder;
 mod foreign;
