@@ -36,6 +36,8 @@ pub struct Limits {
     pub sessions: usize,
     pub session_expiry: Period,
     pub will_grace: Period,
+    pub delayed_messages: usize,
+    pub delayed_bytes: Size,
     pub match_cache: usize,
     pub sys_interval: Period,
 }
@@ -83,6 +85,8 @@ impl Default for Limits {
             sessions: broker.sessions,
             session_expiry: Period(broker.session_expiry),
             will_grace: Period(broker.will_grace),
+            delayed_messages: broker.delayed_messages,
+            delayed_bytes: size(broker.delayed_bytes),
             match_cache: broker.match_cache,
             sys_interval: Period(broker.sys_interval),
         }
@@ -124,6 +128,8 @@ impl Limits {
             sessions: self.sessions,
             session_expiry: self.session_expiry.0,
             will_grace: self.will_grace.0,
+            delayed_messages: self.delayed_messages,
+            delayed_bytes: self.delayed_bytes.as_usize(),
             match_cache: self.match_cache,
             sys_interval: self.sys_interval.0,
         }

@@ -5,6 +5,7 @@ mod cli;
 mod clients;
 mod conformance;
 mod corpora;
+mod delayed;
 mod disk;
 mod dump;
 mod extensions;
