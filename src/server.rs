@@ -53,6 +53,11 @@ pub fn run(config: Config, logging: Logging, reread: Reread) -> anyhow::Result<E
     result
 }
 
+/// Checks what a configuration names beside itself: the file of users.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    node::read_users(config).map(drop)
+}
+
 /// The name of a node that was given none: the host's up to the first dot, with `-` for what a name can't have.
 pub(crate) fn host_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -166,6 +171,7 @@ impl Server {
             Ok(new) => self.take_up(node, &new),
             Err(error) => tracing::error!("the configuration stays as it is: {error:#}"),
         }
+        node.reload_users(&self.config);
         notify::ready("serving");
     }
 

@@ -284,6 +284,12 @@ impl Challenge {
     }
 }
 
+/// Random bytes as a nonce.
+#[must_use]
+pub fn nonce(random: &[u8]) -> String {
+    BASE64.encode(random)
+}
+
 fn text(message: &[u8]) -> Result<&str, ScramError> {
     if message.len() > MESSAGE_MAX {
         return Err(ScramError::TooLong);

@@ -107,6 +107,7 @@ impl Args {
 pub(super) fn run(args: Box<Args>) -> anyhow::Result<ExitCode> {
     let config = args.configuration()?;
     if args.check {
+        server::check(&config)?;
         writeln!(std::io::stdout(), "the configuration is fine")?;
         return Ok(ExitCode::SUCCESS);
     }

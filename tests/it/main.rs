@@ -17,6 +17,7 @@ mod metrics;
 mod mqtt_cli;
 mod quick_start;
 mod replay;
+mod scram;
 mod service;
 mod sessions;
 mod sys;

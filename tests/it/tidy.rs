@@ -12,6 +12,7 @@ const PURE: &[&str] = &[
     "broker/src/message",
     "broker/src/session",
     "broker/src/trie",
+    "src/auth/scram",
     "store/src/path",
     "store/src/value",
     "store/src/meta",
