@@ -7,6 +7,7 @@
 mod feed;
 pub(crate) mod json;
 mod log;
+mod login;
 mod payload;
 mod principal;
 mod provenance;
@@ -16,13 +17,15 @@ mod topic;
 use std::sync::{Arc, OnceLock};
 
 use distkv_broker::Broker;
-use distkv_broker::hooks::{BoxFuture, Hooks, Login, LoginRefused, Principal};
+use distkv_broker::hooks::{BoxFuture, Exchange, Hooks, Login, LoginRefused, Principal};
 use distkv_broker::pressure::{Pressure, Shed};
 use distkv_store::feed::ObserverId;
 use distkv_store::path::{Path, PathError};
 use distkv_store::store::Store;
 use distkv_store::view::Who;
 
+use crate::auth::scram;
+use crate::auth::users::Users;
 use principal::User;
 use topic::Mapping;
 
@@ -39,23 +42,27 @@ struct Shared {
     observer: OnceLock<ObserverId>,
     /// How short memory is, as the broker sees it.
     pressure: OnceLock<Arc<Pressure>>,
+    /// Who may log in by SCRAM, if that is offered.
+    users: Option<Arc<Users>>,
 }
 
 impl Bridge {
-    /// Topics live below `mount`, whose elements are strings; the root is the default.
-    pub fn new(store: Store, mount: Path) -> Result<Self, PathError> {
+    /// Topics live below `mount`, whose elements are strings; the root is the default. With `users`, enhanced authentication by
+    /// SCRAM-SHA-256 is offered to them.
+    pub fn new(store: Store, mount: Path, users: Option<Arc<Users>>) -> Result<Self, PathError> {
         let shared = Shared {
             store,
             mapping: Mapping::new(mount)?,
             observer: OnceLock::new(),
             pressure: OnceLock::new(),
+            users,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Connects the store's feed to the broker. Call it once, before the broker starts: until then no retained message is taken.
     pub fn attach(&self, broker: &Arc<Broker>) {
-        let Shared { store, mapping, observer, pressure } = &*self.shared;
+        let Shared { store, mapping, observer, pressure, .. } = &*self.shared;
         pressure.get_or_init(|| broker.pressure());
         observer.get_or_init(|| {
             store.observe(Arc::new(feed::Messages::new(mapping.clone(), Arc::clone(broker))))
@@ -69,7 +76,7 @@ impl Bridge {
         self.shared.store.release_snapshots();
     }
 
-    /// There are no users yet, and so no rights. A name that nobody has checked is not kept.
+    /// Nobody has rights of his own yet. A name that nobody has checked is not kept.
     fn principal(&self, name: Option<Arc<str>>) -> Arc<dyn Principal> {
         let view = self.shared.store.view(Who::user(name));
         Arc::new(User::new(Arc::clone(&self.shared), view))
@@ -100,6 +107,11 @@ impl Hooks for Bridge {
             None => Err(LoginRefused::NotAuthorized),
         };
         Box::pin(std::future::ready(result))
+    }
+
+    fn exchange(&self, method: &str, login: &Login<'_>) -> Option<Box<dyn Exchange>> {
+        let users = self.shared.users.as_ref().filter(|_| method == scram::METHOD)?;
+        Some(Box::new(login::Scram::new(self.clone(), Arc::clone(users), login.client_id)))
     }
 
     fn restored(&self, _client_id: &str, _user: Option<&str>) -> Arc<dyn Principal> {

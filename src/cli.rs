@@ -8,6 +8,7 @@ mod dump;
 mod mqtt;
 mod repair;
 mod server;
+mod user;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ enum Verb {
     Bench(Box<bench::Args>),
     Dump(dump::Args),
     Repair(repair::Args),
+    User(user::Args),
     Completions(completions::Args),
 }
 
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Dump(args) => dump::run(&args),
         Verb::Repair(args) => repair::run(&args),
+        Verb::User(args) => user::run(&args),
         Verb::Completions(args) => completions::run(&args),
     };
     match result {

@@ -85,6 +85,8 @@ pub struct Mqtt {
     pub allow_anonymous: bool,
     /// The path in the store below which topics live.
     pub root: String,
+    /// The file with the users who may log in by SCRAM-SHA-256; empty: none.
+    pub scram_users_file: PathBuf,
     /// What is offered to clients.
     pub offer: Offer,
 }
@@ -180,6 +182,7 @@ impl Default for Mqtt {
             listen: ListenSet(vec![Listen::Loopback(1883)]),
             allow_anonymous: false,
             root: ":".to_owned(),
+            scram_users_file: PathBuf::new(),
             offer: Offer::default(),
         }
     }

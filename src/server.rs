@@ -62,9 +62,10 @@ pub fn run(config: Config, logging: Logging, reread: Reread) -> anyhow::Result<E
     result
 }
 
-/// Checks what a configuration names beside itself: the files of its listeners.
+/// Checks what a configuration names beside itself: the files of its listeners and of users.
 pub fn check(config: &Config) -> anyhow::Result<()> {
-    ways::check(config)
+    ways::check(config)?;
+    node::read_users(config).map(drop)
 }
 
 /// The name of a node that was given none: the host's up to the first dot, with `-` for what a name can't have.
@@ -181,6 +182,7 @@ impl Server {
             Err(error) => tracing::error!("the configuration stays as it is: {error:#}"),
         }
         self.certificates.reload();
+        node.reload_users(&self.config);
         notify::ready("serving");
     }
 

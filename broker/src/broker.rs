@@ -30,6 +30,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::conn::{self, LineLimit};
+use crate::delayed::{self, Delayed};
 use crate::flapping::Flapping;
 use crate::hooks::{Hooks, Mark, Principal, Provenance, SessionLog};
 use crate::limits::{Budget, HotLimits, Limits, SharedRates};
@@ -65,6 +66,7 @@ pub(crate) struct Core {
     pub(crate) router: Router,
     pub(crate) registry: Registry,
     pub(crate) wills: Wills,
+    pub(crate) delayed: Delayed,
     pub(crate) expiring: Expiring,
     /// The current `$SYS` values.
     pub(crate) sys: sys::Values,
@@ -183,6 +185,7 @@ impl Broker {
             router: Router::new(),
             registry: Registry::default(),
             wills: Wills::default(),
+            delayed: Delayed::default(),
             expiring: Expiring::default(),
             sys: sys::Values::default(),
             unfinished: Arc::default(),
@@ -223,6 +226,7 @@ impl Broker {
         }
         core.records.reset();
         self.service.spawn("wills", wills::publish_due(Arc::clone(core), self.service.stop_signal()));
+        self.service.spawn("delayed", delayed::publish_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("session expiry", expiry::sweep(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("sessions due", expiry::end_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("memory", pressure::watch(Arc::clone(core), self.service.stop_signal()));
@@ -261,6 +265,9 @@ impl Broker {
             }
             core.metrics.subscriptions.add(subscriptions.len() as u64);
             core.registry.insert(client);
+        }
+        for message in recovered.delayed {
+            core.delayed.restore(message);
         }
         let grace = core.limits().will_grace;
         for will in recovered.wills {
@@ -314,7 +321,7 @@ impl Broker {
         });
     }
 
-    /// Appends every session and every will to the log again, whole: then records from before the call are not needed any more.
+    /// Appends every session, every will and every delayed message to the log again, whole: then records from before the call are not needed any more.
     /// Each is written under its own lock. To be called when a new segment of the log has begun.
     pub fn checkpoint(&self) {
         let core = &self.core;
@@ -322,10 +329,22 @@ impl Broker {
         for will in core.wills.all() {
             core.records.will(&will);
         }
+        core.delayed.record_all(&core.records);
         for client in core.registry.all() {
             let mut recorder = core.records.recorder();
             client.lock().session().checkpoint(&mut recorder);
         }
+    }
+
+    /// The messages that wait to be published and that `query` describes, in the order in which they came.
+    #[must_use]
+    pub fn delayed(&self, query: &delayed::Query) -> delayed::Page {
+        self.core.delayed.list(query)
+    }
+
+    /// Has a message that waits not published. Answers whether it still waited.
+    pub fn cancel_delayed(&self, number: u64) -> bool {
+        self.core.delayed.cancel(number, &self.core)
     }
 
     /// All counters.
@@ -340,6 +359,9 @@ impl Broker {
         core.metrics.outbox_bytes.set(core.outboxes.used() as u64);
         core.metrics.unfinished_bytes.set(core.unfinished.used() as u64);
         core.metrics.wills_waiting.set(core.wills.len() as u64);
+        let (messages, bytes) = core.delayed.amount();
+        core.metrics.delayed_messages.set(messages as u64);
+        core.metrics.delayed_bytes.set(bytes as u64);
     }
 
     /// How near the end of the memory budget is. The embedder keeps to [`Shed::NewRetained`](pressure::Shed::NewRetained).

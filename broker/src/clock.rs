@@ -15,6 +15,11 @@ pub(crate) fn at_second(second: u64) -> Instant {
     now() + Duration::from_secs(second).saturating_sub(unix_time())
 }
 
+/// When that millisecond of Unix time begins, as seen from now: at once if it is over.
+pub(crate) fn at_ms(ms: u64) -> Instant {
+    now() + Duration::from_millis(ms).saturating_sub(unix_time())
+}
+
 /// Milliseconds of Unix time, for message expiry.
 pub(crate) fn unix_ms() -> u64 {
     u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX)

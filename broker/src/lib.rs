@@ -6,6 +6,7 @@ pub mod clients;
 mod clock;
 pub mod codec;
 mod conn;
+pub mod delayed;
 mod flapping;
 pub mod hooks;
 pub mod limits;

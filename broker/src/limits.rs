@@ -87,6 +87,11 @@ pub struct Limits {
     /// After a restart: how long the will of a client that was connected waits for the client's return. 0 publishes at once.
     /// Default 30 s.
     pub will_grace: Duration,
+    /// Messages that wait to be published later (`$delayed/SECONDS/TOPIC`); one more is dropped (MQTT 5: 0x97). 0: nothing may be
+    /// delayed. Default 100 000.
+    pub delayed_messages: usize,
+    /// Their bytes (topics, payloads and properties); as for messages. Default 64 MiB.
+    pub delayed_bytes: usize,
     /// Topics whose subscribers each worker thread remembers. 0 remembers none. Default 4 096.
     pub match_cache: usize,
     /// How often `$SYS/broker/...` is renewed; 0 turns it off. Default 10 s.
@@ -232,6 +237,8 @@ impl Default for Limits {
             sessions: 200_000,
             session_expiry: Duration::from_secs(30 * 24 * 3600),
             will_grace: Duration::from_secs(30),
+            delayed_messages: 100_000,
+            delayed_bytes: 64 << 20,
             match_cache: 4096,
             sys_interval: Duration::from_secs(10),
             publish_rate: 0,

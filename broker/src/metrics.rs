@@ -31,10 +31,10 @@ pub enum Dropped {
     NoMember,
     /// The payload is not of the kind that its publisher says, or its topic is not what a client may publish to.
     Invalid,
-    /// The packet is beyond what the broker offers: its QoS, or RETAIN.
-    NotOffered,
     /// The memory budget is nearly used up, and the subscriber is slow or away.
     Memory,
+    /// It was to be published later, and too many messages wait for that already.
+    DelayedFull,
 }
 
 impl Dropped {
@@ -52,8 +52,8 @@ impl Dropped {
         Self::Expired,
         Self::NoMember,
         Self::Invalid,
-        Self::NotOffered,
         Self::Memory,
+        Self::DelayedFull,
     ];
 
     /// Its name, as the label `reason` has it.
@@ -72,8 +72,8 @@ impl Dropped {
             Self::Expired => "expired",
             Self::NoMember => "no_member_of_the_group",
             Self::Invalid => "invalid",
-            Self::NotOffered => "not_offered",
             Self::Memory => "memory",
+            Self::DelayedFull => "delayed_full",
         }
     }
 }
@@ -252,8 +252,8 @@ metrics! {
     dropped_expired: Counter "publish_dropped_total" ("reason" = "expired") "Messages not delivered or not taken.";
     dropped_no_member: Counter "publish_dropped_total" ("reason" = "no_member_of_the_group") "Messages not delivered or not taken.";
     dropped_invalid: Counter "publish_dropped_total" ("reason" = "invalid") "Messages not delivered or not taken.";
-    dropped_not_offered: Counter "publish_dropped_total" ("reason" = "not_offered") "Messages not delivered or not taken.";
     dropped_memory: Counter "publish_dropped_total" ("reason" = "memory") "Messages not delivered or not taken.";
+    dropped_delayed: Counter "publish_dropped_total" ("reason" = "delayed_full") "Messages not delivered or not taken.";
     publisher_stalls: Counter "publisher_stalls_total" "Times that a publisher waited for a slower subscriber.";
     rate_waits_messages: Counter "rate_waits_total" ("limit" = "publish_rate") "Times that a client had to wait since it, or all together, reached a rate.";
     rate_waits_bytes: Counter "rate_waits_total" ("limit" = "publish_bytes_rate") "Times that a client had to wait since it, or all together, reached a rate.";
@@ -270,6 +270,10 @@ metrics! {
     memory_pressure: Gauge "memory_pressure" "What is shed for the memory budget: 0 nothing, 1 QoS 0 to slow clients, 2 also messages for clients that are away, 3 also new connections, 4 also new retained messages.";
     wills_published: Counter "wills_published_total" "Wills published.";
     wills_waiting: Gauge "wills_waiting" "Wills that wait for their client's return.";
+    delayed_messages: Gauge "delayed_messages" "Messages that wait to be published later.";
+    delayed_bytes: Gauge "delayed_bytes" "Bytes of messages that wait to be published later.";
+    delayed_released: Counter "delayed_released_total" "Delayed messages published at their time.";
+    delayed_cancelled: Counter "delayed_cancelled_total" "Delayed messages cancelled by an administrator.";
     replays_pending: Gauge "replays_pending" "Replays of retained messages under way.";
     limit_connections: Gauge "limit" ("of" = "connections") "Limits, in the unit of what they limit.";
     limit_packet_bytes: Gauge "limit" ("of" = "packet_bytes") "Limits, in the unit of what they limit.";
@@ -286,6 +290,8 @@ metrics! {
     limit_outbox_messages: Gauge "limit" ("of" = "outbox_messages") "Limits, in the unit of what they limit.";
     limit_outboxes_bytes: Gauge "limit" ("of" = "outboxes_bytes") "Limits, in the unit of what they limit.";
     limit_sessions: Gauge "limit" ("of" = "sessions") "Limits, in the unit of what they limit.";
+    limit_delayed_messages: Gauge "limit" ("of" = "delayed_messages") "Limits, in the unit of what they limit.";
+    limit_delayed_bytes: Gauge "limit" ("of" = "delayed_bytes") "Limits, in the unit of what they limit.";
     limit_connect_seconds: Gauge "limit" ("of" = "connect_timeout_seconds") "Limits, in the unit of what they limit.";
     limit_session_seconds: Gauge "limit" ("of" = "session_expiry_seconds") "Limits, in the unit of what they limit.";
     limit_write_stall: Gauge "limit" ("of" = "write_stall_seconds") "Limits, in the unit of what they limit.";
@@ -325,8 +331,8 @@ impl Metrics {
             Dropped::Expired => &self.dropped_expired,
             Dropped::NoMember => &self.dropped_no_member,
             Dropped::Invalid => &self.dropped_invalid,
-            Dropped::NotOffered => &self.dropped_not_offered,
             Dropped::Memory => &self.dropped_memory,
+            Dropped::DelayedFull => &self.dropped_delayed,
         };
         number.add(n);
     }
@@ -381,6 +387,8 @@ impl Metrics {
         self.limit_outbox_messages.set(limits.outbox_messages as u64);
         self.limit_outboxes_bytes.set(limits.outboxes_bytes as u64);
         self.limit_sessions.set(limits.sessions as u64);
+        self.limit_delayed_messages.set(limits.delayed_messages as u64);
+        self.limit_delayed_bytes.set(limits.delayed_bytes as u64);
         self.limit_connect_seconds.set(limits.connect_timeout.as_secs());
         self.limit_session_seconds.set(limits.session_expiry.as_secs());
         self.limit_write_stall.set(limits.write_stall.as_secs());

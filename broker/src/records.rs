@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use crate::hooks::{LogFailed, Mark, SessionLog};
 use crate::message::Message;
 use crate::session::record::{self, Origin};
-use crate::session::{Log, RecordedWill};
+use crate::session::{Log, RecordedDelayed, RecordedWill};
 
 /// See the module.
 pub(crate) struct Records {
@@ -33,7 +33,7 @@ impl Records {
         self.next_body.fetch_max(highest_body + 1, Ordering::Relaxed);
     }
 
-    /// A number for a session or a will that no other has or had.
+    /// A number for a session, a will or a delayed message that no other has or had.
     pub(crate) fn number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
@@ -72,6 +72,22 @@ impl Records {
         let mut recorder = self.recorder();
         record::will_gone(recorder.buffer(), number);
         recorder.append();
+    }
+
+    /// A message waits to be published. `origin`: it has just come by QoS 2 from there.
+    pub(crate) fn delayed(&self, delayed: &RecordedDelayed, origin: Option<Origin>) -> Mark {
+        let mut recorder = self.recorder();
+        record::delayed(recorder.buffer(), delayed, origin);
+        recorder.append();
+        recorder.mark()
+    }
+
+    /// A message waits no more.
+    pub(crate) fn delayed_gone(&self, number: u64) -> Mark {
+        let mut recorder = self.recorder();
+        record::delayed_gone(recorder.buffer(), number);
+        recorder.append();
+        recorder.mark()
     }
 
     /// Has what was appended so far written, although no acknowledgement waits for it: a message of QoS 0 that is retained, a

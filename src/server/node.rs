@@ -13,6 +13,7 @@ use distkv_store::store::{Durability, OpenError, Options, Quota, Store};
 use distkv_store::ticks::NodeName;
 
 use super::figures;
+use crate::auth::users::{List, Users};
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::http::{Failure, Source};
@@ -23,16 +24,19 @@ pub(super) struct Node {
     store: Store,
     broker: Arc<Broker>,
     bridge: Bridge,
+    /// Who may log in by SCRAM, if there is a file of them.
+    users: Option<Arc<Users>>,
 }
 
 impl Node {
     /// Reads the data. Takes as long as the disk needs.
     pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
+        let users = read_users(config)?;
         let mut sessions = Records::default();
         let (name, store) = open_store(config, &mut sessions)?;
         store.set_quota(quota(config));
         let mount: Path = config.mqtt.root.parse().context("`mqtt.root`")?;
-        let bridge = Bridge::new(store.clone(), mount).context("`mqtt.root`")?;
+        let bridge = Bridge::new(store.clone(), mount, users.clone()).context("`mqtt.root`")?;
         let hooks = Arc::new(bridge.clone());
         let broker = Arc::new(Broker::new(config.broker_limits(), hooks.clone(), hooks));
         let mut strange = 0_u64;
@@ -46,7 +50,7 @@ impl Node {
             tracing::warn!("{strange} records of sessions can't be understood and are left out");
         }
         bridge.attach(&broker);
-        Ok(Self { name, store, broker, bridge })
+        Ok(Self { name, store, broker, bridge, users })
     }
 
     /// Takes up the sessions of before, and serves clients on these sockets.
@@ -85,6 +89,18 @@ impl Node {
         self.store.set_quota(quota(config));
     }
 
+    /// Reads the file of users again. If it is wrong, those who were known stay.
+    pub(super) fn reload_users(&self, config: &Config) {
+        let Some(users) = &self.users else { return };
+        match List::read(&config.mqtt.scram_users_file) {
+            Ok(list) => {
+                tracing::info!("reload: {} users may log in by SCRAM", list.len());
+                users.replace(list);
+            }
+            Err(error) => tracing::error!("reload: the users stay as they are: {error}"),
+        }
+    }
+
     /// Where the numbers come from.
     pub(super) fn sources(&self, sockets: &[(ListeningSocket, ListenerConfig)]) -> Vec<Source> {
         let listeners = figures::Listeners::new(sockets.iter().map(|(_, config)| &config.listener));
@@ -117,6 +133,15 @@ impl Node {
         closed.map_err(|_panicked| anyhow!("the store could not be closed; the log has the reason"))??;
         Ok(())
     }
+}
+
+/// The users of the configured file, if there is one.
+pub(super) fn read_users(config: &Config) -> anyhow::Result<Option<Arc<Users>>> {
+    let file = &config.mqtt.scram_users_file;
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Users::new(List::read(file)?)?)))
 }
 
 /// Opens the store under the configured name. Without one, a directory keeps the name of the node which made it.

@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "broker/src/trie",
     "broker/src/rate",
     "broker/src/flapping",
+    "src/auth/scram",
     "store/src/path",
     "store/src/value",
     "store/src/meta",

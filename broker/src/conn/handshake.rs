@@ -207,6 +207,10 @@ impl Begin<'_> {
             core.metrics.subscriptions.sub(core.router.unsubscribe(client, &filters) as u64);
         }
         let waited = core.wills.cancel(&client.id);
+        // The one who was proven, whatever the CONNECT says beside it.
+        if let Some(user) = principal.user() {
+            hello.user = Some(user.into());
+        }
         let connect = hello.for_session(self.limits, || core.records.number());
         let now = clock::unix_time().as_secs();
         let keep_alive = hello.keep_alive(self.limits, &self.peer.listener).0;

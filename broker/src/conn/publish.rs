@@ -7,15 +7,15 @@ use bytes::Bytes;
 use super::Connection;
 use super::end::End;
 use super::requests;
-use crate::clock;
 use crate::codec::{Delivery, PacketType, ProtocolVersion, Publish, ReasonCode};
+use crate::delayed::{self, Delay};
 use crate::hooks::{Condition, Mark, Version};
 use crate::message::QoS;
 use crate::metrics::Dropped;
 use crate::router::{Accepted, Carried, Expiry, Outgoing, Routing, accept_if};
 use crate::session::{Incoming, Origin, PacketId};
-use crate::topic;
 use crate::transport::Transport;
+use crate::{clock, topic};
 
 /// What became of a PUBLISH, for its acknowledgement.
 struct Outcome {
@@ -23,6 +23,13 @@ struct Outcome {
     reason: ReasonCode,
     /// The version of the entry, where the client has asked for it: `NODE:TICK`, or `new` where there is none.
     version: Option<String>,
+}
+
+/// What a PUBLISH asks for beyond being published.
+#[derive(Clone, Copy)]
+struct Wishes<'a> {
+    condition: Result<Option<Condition<'a>>, &'static str>,
+    delay: Delay,
 }
 
 impl Outcome {
@@ -44,10 +51,11 @@ impl<T: Transport> Connection<T> {
         self.check_offer(publish)?;
         let alias = self.topic_of_alias(publish)?;
         let topic = alias.as_deref().unwrap_or(publish.topic);
+        let (delay, topic) = Delay::of(topic);
         let topic = topic::mounted(self.manner.mount.as_deref(), topic);
         let shared = owner.map(|owner| owner.slice_ref(publish.payload));
         let application = publish.properties.application;
-        let condition = requests::condition(&application.user());
+        let wishes = Wishes { condition: requests::condition(&application.user()), delay };
         let mut own = Vec::new();
         // Mostly there are none. Nobody's but ours go out under our names.
         let properties = match application.as_block() {
@@ -67,7 +75,7 @@ impl<T: Transport> Connection<T> {
             frame: self.as_it_came(publish, frame),
             ..Outgoing::new(&topic, publish.payload, publish.delivery.qos())
         };
-        self.acknowledge_publish(publish, message, condition, routing)
+        self.acknowledge_publish(publish, message, wishes, routing)
     }
 
     /// Routes the message and answers as its QoS demands.
@@ -75,21 +83,21 @@ impl<T: Transport> Connection<T> {
         &mut self,
         publish: &Publish<'_>,
         message: Outgoing<'_>,
-        condition: Result<Option<Condition<'_>>, &'static str>,
+        wishes: Wishes<'_>,
         routing: &mut Routing,
     ) -> Result<(), End> {
         match publish.delivery {
             Delivery::AtMostOnce => {
-                let outcome = self.route(publish, &message, condition, routing)?;
+                let outcome = self.route(publish, &message, wishes, routing)?;
                 routing.unanswered = routing.unanswered.max(outcome.mark);
             }
             Delivery::AtLeastOnce { id, .. } => {
                 self.count_unanswered(QoS::AtLeastOnce)?;
-                let outcome = self.route(publish, &message, condition, routing)?;
+                let outcome = self.route(publish, &message, wishes, routing)?;
                 self.answer_publish(PacketType::Puback, id, &outcome, routing);
             }
             Delivery::ExactlyOnce { id, dup } => {
-                self.publish_exactly_once(id, dup, publish, message, condition, routing)?;
+                self.publish_exactly_once(id, dup, publish, message, wishes, routing)?;
             }
         }
         Ok(())
@@ -102,7 +110,7 @@ impl<T: Transport> Connection<T> {
         dup: bool,
         publish: &Publish<'_>,
         message: Outgoing<'_>,
-        condition: Result<Option<Condition<'_>>, &'static str>,
+        wishes: Wishes<'_>,
         routing: &mut Routing,
     ) -> Result<(), End> {
         let (incoming, origin) = {
@@ -125,7 +133,7 @@ impl<T: Transport> Connection<T> {
             }
         }
         self.count_unanswered(QoS::ExactlyOnce)?;
-        let mut outcome = self.route(publish, &message, condition, routing)?;
+        let mut outcome = self.route(publish, &message, wishes, routing)?;
         // A refused one is over: its identifier may be used again at once [MQTT 5: 4.3.3].
         if !outcome.reason.is_error() || self.version != ProtocolVersion::V5 {
             let mut recorder = self.core.records.recorder();
@@ -146,13 +154,16 @@ impl<T: Transport> Connection<T> {
         &mut self,
         publish: &Publish<'_>,
         message: &Outgoing<'_>,
-        condition: Result<Option<Condition<'_>>, &'static str>,
+        wishes: Wishes<'_>,
         routing: &mut Routing,
     ) -> Result<Outcome, End> {
+        if wishes.delay != Delay::None {
+            return Ok(self.delay(publish, message, wishes));
+        }
         if message.topic.starts_with(requests::OWN_TOPICS) {
             return Ok(self.requested(message.topic, publish.payload));
         }
-        let Ok(condition) = condition else {
+        let Ok(condition) = wishes.condition else {
             return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));
         };
         if condition.is_some() && !message.retained {
@@ -181,6 +192,30 @@ impl<T: Transport> Connection<T> {
                 Ok(Outcome { version: Some(now), ..Outcome::of(ReasonCode::ImplementationSpecificError) })
             }
             Accepted::Unavailable => Err(End::Unavailable),
+        }
+    }
+
+    /// It is to be published later. Who will get it is not known yet, so the answer is plain success.
+    fn delay(&mut self, publish: &Publish<'_>, message: &Outgoing<'_>, wishes: Wishes<'_>) -> Outcome {
+        let Delay::Seconds(seconds) = wishes.delay else {
+            return self.dropped(message, Dropped::Invalid, ReasonCode::TopicNameInvalid);
+        };
+        // Nobody could be told later that a condition did not hold.
+        if wishes.condition != Ok(None) {
+            return self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError);
+        }
+        if self.is_payload_wrong(publish) {
+            return self.dropped(message, Dropped::Invalid, ReasonCode::PayloadFormatInvalid);
+        }
+        match delayed::take(&self.core, &*self.principal, &self.client.id, seconds, message) {
+            Ok(mark) => {
+                self.unkept = self.unkept.max(mark);
+                Outcome { mark, ..Outcome::of(ReasonCode::Success) }
+            }
+            Err(reason) => {
+                tracing::debug!(client = &*self.client.id, topic = message.topic, ?reason, "publish dropped");
+                Outcome::of(code_for(reason))
+            }
         }
     }
 
@@ -286,7 +321,7 @@ fn code_for(reason: Dropped) -> ReasonCode {
     match reason {
         Dropped::PublishDenied | Dropped::Reserved => ReasonCode::NotAuthorized,
         Dropped::BadPayload => ReasonCode::PayloadFormatInvalid,
-        Dropped::Quota => ReasonCode::QuotaExceeded,
+        Dropped::Quota | Dropped::DelayedFull => ReasonCode::QuotaExceeded,
         Dropped::TopicTooLong => ReasonCode::TopicNameInvalid,
         _ => ReasonCode::ImplementationSpecificError,
     }

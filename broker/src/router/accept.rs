@@ -4,7 +4,7 @@ use super::{Outgoing, Routed, Routing};
 use crate::broker::Core;
 use crate::hooks::{Condition, Principal, RetainRefused, RetainedMessage, Version};
 use crate::metrics::Dropped;
-use crate::sys;
+use crate::{delayed, sys};
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,8 @@ pub(crate) fn accept_if(
     routing: &mut Routing,
 ) -> Accepted {
     let retain = message.retained;
-    if sys::owns(message.topic) {
+    // `$delayed/` has been taken off what a PUBLISH said; a will can't be delayed so.
+    if sys::owns(message.topic) || delayed::owns(message.topic) {
         return dropped(core, Dropped::Reserved);
     }
     if core.hot.is_too_long(message.topic) {

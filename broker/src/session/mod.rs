@@ -19,6 +19,7 @@
 //! A clean session appends nothing but its will.
 
 mod check;
+mod delayed;
 mod incoming;
 mod inflight;
 mod outgoing;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::check::{CheckReport, check_operations};
+pub use self::delayed::{RecordedDelayed, was_taken};
 pub use self::incoming::Incoming;
 pub use self::outgoing::{Ack, Delivery, DropPolicy, DropReason, Room, Transmit, Unanswered, WrongAck};
 pub use self::record::{Log, NoLog, Origin};

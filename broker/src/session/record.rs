@@ -1,4 +1,4 @@
-//! The records in which sessions and wills are kept, and the [`Log`] they are appended to.
+//! The records in which sessions, wills and delayed messages are kept, and the [`Log`] they are appended to.
 //!
 //! A record is one byte, its *kind*, and fields: numbers as LEB128 varints, texts and payloads as length and bytes, flags as one
 //! byte. A kind never changes its layout; a new layout is a new kind. Records tell changes, in the order in which they
@@ -37,12 +37,14 @@
 //! | 29 enqueue inline on terms | sid, terms, packet id or 0, message, extras | as 14 |
 //! | 30 will with extras | number, client id, user, will, extras, delay, expiry + 1 or 0, due + 1 or 0 | as 22 |
 //! | 31 will due | number, time | its connection has ended: it is published at that time |
+//! | 32 delayed | number, client id, user, time in ms, message, properties, expiry + 1 or 0, count, sids, origin sid or 0, packet id or 0 | a message waits to be published at that time; these sessions have it already |
+//! | 33 delayed gone | number | it is published, discarded or cancelled |
 //!
 //! Kinds 26 to 30 are written only where MQTT 5 needs them.
 
 pub(super) mod decode;
 
-use super::{PacketId, ProtocolVersion, RecordedWill, Subscription};
+use super::{PacketId, ProtocolVersion, RecordedDelayed, RecordedWill, Subscription};
 use crate::message::{Message, Terms};
 
 /// Where a session appends its records. The caller implements it over its journal, usually as a small value that lives as long as one
@@ -119,6 +121,8 @@ const ENQUEUE_TERMS: u8 = 28;
 const ENQUEUE_INLINE_TERMS: u8 = 29;
 const WILL_EXTRAS: u8 = 30;
 const WILL_DUE: u8 = 31;
+const DELAYED: u8 = 32;
+const DELAYED_GONE: u8 = 33;
 
 /// Flags of a message; its QoS stands in the two bits below.
 const FLAG_RETAIN: u8 = 4;
@@ -151,8 +155,7 @@ pub fn reset(out: &mut Vec<u8>) {
 pub fn body(out: &mut Vec<u8>, mid: u64, origin: Option<Origin>, message: &Message) {
     out.push(if message.extras.is_some() { BODY_EXTRAS } else { BODY });
     put_number(out, mid);
-    put_number(out, origin.map_or(0, |origin| origin.sid));
-    put_number(out, origin.map_or(0, |origin| origin.packet_id.get().into()));
+    put_origin(out, origin);
     put_message(out, message, false);
     put_extras(out, message);
 }
@@ -196,6 +199,32 @@ pub fn will_due(out: &mut Vec<u8>, number: u64, due: u64) {
 /// Encodes that a will is published or discarded.
 pub fn will_gone(out: &mut Vec<u8>, number: u64) {
     out.push(WILL_GONE);
+    put_number(out, number);
+}
+
+/// Encodes a message that waits to be published. `origin`: it has just come by QoS 2 from there, and whether that is in the
+/// broker's hands is not recorded yet.
+pub fn delayed(out: &mut Vec<u8>, delayed: &RecordedDelayed, origin: Option<Origin>) {
+    out.push(DELAYED);
+    put_number(out, delayed.number);
+    put_text(out, &delayed.client_id);
+    put_optional(out, delayed.user.as_deref());
+    put_number(out, delayed.due_ms);
+    out.push(delayed.qos.as_u8() | if delayed.retain { FLAG_RETAIN } else { 0 });
+    put_text(out, &delayed.topic);
+    put_bytes(out, &delayed.payload);
+    put_bytes(out, &delayed.properties);
+    put_number(out, delayed.message_expiry.map_or(0, |seconds| u64::from(seconds) + 1));
+    put_number(out, delayed.served.len() as u64);
+    for sid in &*delayed.served {
+        put_number(out, *sid);
+    }
+    put_origin(out, origin);
+}
+
+/// Encodes that a message waits no more.
+pub fn delayed_gone(out: &mut Vec<u8>, number: u64) {
+    out.push(DELAYED_GONE);
     put_number(out, number);
 }
 
@@ -378,6 +407,11 @@ fn put_number(out: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     out.push(number as u8);
+}
+
+fn put_origin(out: &mut Vec<u8>, origin: Option<Origin>) {
+    put_number(out, origin.map_or(0, |origin| origin.sid));
+    put_number(out, origin.map_or(0, |origin| origin.packet_id.get().into()));
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -1,4 +1,4 @@
-//! Sessions and wills out of their records, after a restart.
+//! Sessions, wills and delayed messages out of their records, after a restart.
 //!
 //! The records are given in the order in which they were appended; the log may begin at any point from which on each session is
 //! written whole. So a change of a session that is not known is skipped: its `full` record follows. What is under way is restored
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::record::decode::{Change, Record, decode};
 use super::record::{Head, Origin};
-use super::{RecordedWill, Session, SessionLimits};
+use super::{RecordedDelayed, RecordedWill, Session, SessionLimits, delayed};
 use crate::message::{Message, QoS};
 
 /// A record that can't be understood. What was restored before it is as it was.
@@ -43,7 +43,9 @@ pub struct Recovered {
     pub sessions: Vec<Session>,
     /// The wills that were armed or waited to be published.
     pub wills: Vec<RecordedWill>,
-    /// The highest number of a session or will that was met, even if it is gone.
+    /// The messages that waited to be published.
+    pub delayed: Vec<RecordedDelayed>,
+    /// The highest number of a session, a will or a delayed message that was met, even if it is gone.
     pub highest_number: u64,
     /// The highest number of a body that was met.
     pub highest_mid: u64,
@@ -74,6 +76,7 @@ pub struct Recovery {
     /// QoS 2 messages of clients that are not known to be in the broker's hands; the sessions that got them.
     unfinished: BTreeMap<Origin, Vec<u64>>,
     wills: BTreeMap<u64, RecordedWill>,
+    delayed: BTreeMap<u64, RecordedDelayed>,
     /// Takes the place of a message whose body is missing, so that the queue's order of records is kept. No topic is empty.
     missing: Arc<Message>,
     counts: Recovered,
@@ -92,6 +95,7 @@ impl Recovery {
             bodies: BTreeMap::new(),
             unfinished: BTreeMap::new(),
             wills: BTreeMap::new(),
+            delayed: BTreeMap::new(),
             missing: Arc::new(missing),
             counts: Recovered::default(),
         }
@@ -122,6 +126,11 @@ impl Recovery {
                     will.due = Some(due);
                 }
             }
+            Record::Delayed { delayed, origin } => self.delay(delayed, origin),
+            Record::DelayedGone { number } => {
+                self.delayed.remove(&number);
+                self.unfinished.remove(&delayed::origin(number));
+            }
         }
         Ok(())
     }
@@ -129,6 +138,11 @@ impl Recovery {
     /// Ends the recovery.
     #[must_use]
     pub fn finish(mut self) -> Recovered {
+        for (number, delayed) in &mut self.delayed {
+            if let Some(sids) = self.unfinished.remove(&delayed::origin(*number)) {
+                delayed.served = delayed.served.iter().copied().chain(sids).collect();
+            }
+        }
         for (origin, sids) in std::mem::take(&mut self.unfinished) {
             if let Some(session) = self.sessions.get_mut(&origin.sid) {
                 session.incoming.restore_unfinished(origin.packet_id, &sids);
@@ -142,6 +156,7 @@ impl Recovery {
         }
         self.counts.sessions = by_client.into_values().collect();
         self.counts.wills = self.wills.into_values().collect();
+        self.counts.delayed = self.delayed.into_values().collect();
         self.counts
     }
 
@@ -155,6 +170,15 @@ impl Recovery {
             self.unfinished.entry(origin).or_default();
         }
         self.bodies.insert(mid, Body { message: Arc::new(message), origin });
+    }
+
+    fn delay(&mut self, delayed: RecordedDelayed, origin: Option<Origin>) {
+        self.meet(delayed.number);
+        if let Some(origin) = origin {
+            // Its client may send it again: it is here.
+            self.unfinished.entry(origin).or_default().push(delayed::taken_as(delayed.number));
+        }
+        self.delayed.insert(delayed.number, delayed);
     }
 
     fn start(&mut self, head: &Head<'_>, full: bool) {

@@ -11,6 +11,7 @@ mod client5;
 mod clients;
 mod conformance3;
 mod connect;
+mod delayed;
 mod delivery;
 mod embedder;
 mod foreign;

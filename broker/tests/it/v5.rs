@@ -1,6 +1,7 @@
 //! What MQTT 5 demands of a broker, chapter by chapter, each test with the numbers of the statements that it shows.
 
 mod aliases;
+mod auth;
 mod connect;
 mod disconnect;
 mod flow;

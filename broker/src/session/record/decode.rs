@@ -8,12 +8,14 @@ use std::num::NonZeroU32;
 
 use crate::codec::ApplicationProperties;
 
-use super::super::{PacketId, ProtocolVersion, RecordedWill, RecoveryError, Subscription, Will};
+use super::super::{
+    PacketId, ProtocolVersion, RecordedDelayed, RecordedWill, RecoveryError, Subscription, Will,
+};
 use super::{
-    ACKED, AWAY, BODY, BODY_END, BODY_EXTRAS, DROPPED, END, ENQUEUE, ENQUEUE_INLINE, ENQUEUE_INLINE_TERMS,
-    ENQUEUE_TERMS, EXPIRY, FLAG_RETAIN, FULL, Head, INCOMING, Origin, PRESENT, RECEIVED, RELEASED, RELEASING,
-    REPLAY_DONE, RESET, SENT, START, SUBSCRIBE, SUBSCRIBE_IDENTIFIED, TERMS_PROVENANCE, TERMS_RETAIN,
-    UNFINISHED, UNSUBSCRIBE, WHOLE, WILL, WILL_DUE, WILL_EXTRAS, WILL_GONE,
+    ACKED, AWAY, BODY, BODY_END, BODY_EXTRAS, DELAYED, DELAYED_GONE, DROPPED, END, ENQUEUE, ENQUEUE_INLINE,
+    ENQUEUE_INLINE_TERMS, ENQUEUE_TERMS, EXPIRY, FLAG_RETAIN, FULL, Head, INCOMING, Origin, PRESENT,
+    RECEIVED, RELEASED, RELEASING, REPLAY_DONE, RESET, SENT, START, SUBSCRIBE, SUBSCRIBE_IDENTIFIED,
+    TERMS_PROVENANCE, TERMS_RETAIN, UNFINISHED, UNSUBSCRIBE, WHOLE, WILL, WILL_DUE, WILL_EXTRAS, WILL_GONE,
 };
 use crate::message::{Extras, Message, QoS, Special, Terms};
 
@@ -28,6 +30,8 @@ pub(in super::super) enum Record<'a> {
     Will(RecordedWill),
     WillGone { number: u64 },
     WillDue { number: u64, due: u64 },
+    Delayed { delayed: RecordedDelayed, origin: Option<Origin> },
+    DelayedGone { number: u64 },
 }
 
 /// What happened to one session.
@@ -72,6 +76,8 @@ pub(in super::super) fn decode(bytes: &[u8]) -> Result<Record<'_>, RecoveryError
         WILL | WILL_EXTRAS => Record::Will(fields.will(kind == WILL_EXTRAS)?),
         WILL_GONE => Record::WillGone { number: fields.number()? },
         WILL_DUE => Record::WillDue { number: fields.number()?, due: fields.number()? },
+        DELAYED => Record::Delayed { delayed: fields.delayed()?, origin: fields.origin()? },
+        DELAYED_GONE => Record::DelayedGone { number: fields.number()? },
         WHOLE..=RELEASED
         | UNFINISHED
         | EXPIRY
@@ -166,6 +172,27 @@ impl<'a> Fields<'a> {
             due = self.number()?.checked_sub(1);
         }
         Ok(RecordedWill { number, client_id, user, will: Arc::new(will), due })
+    }
+
+    fn delayed(&mut self) -> Result<RecordedDelayed, RecoveryError> {
+        let number = self.number()?;
+        let client_id = self.text()?.into();
+        let user = self.optional()?.map(Arc::from);
+        let due_ms = self.number()?;
+        let (Message { topic, payload, qos, .. }, retain) = self.message()?;
+        Ok(RecordedDelayed {
+            number,
+            client_id,
+            user,
+            due_ms,
+            topic,
+            payload,
+            qos,
+            retain,
+            properties: self.properties()?,
+            message_expiry: self.number_plus_one()?,
+            served: self.sids()?.into(),
+        })
     }
 
     fn extras(&mut self) -> Result<Option<Box<Extras>>, RecoveryError> {

@@ -200,6 +200,63 @@ fn a_message_whose_routing_a_crash_cut_off_is_known_to_those_who_got_it() {
     assert_eq!(publisher.check_incoming(id(9), true), Incoming::New);
 }
 
+fn waits(number: u64) -> RecordedDelayed {
+    RecordedDelayed {
+        number,
+        client_id: "c".into(),
+        user: Some("ann".into()),
+        due_ms: 1_800_000_000_123,
+        topic: "later".into(),
+        payload: "five"[..].into(),
+        qos: QoS::ExactlyOnce,
+        retain: true,
+        properties: [1, 1][..].to_vec().into(),
+        message_expiry: Some(0),
+        served: [3, 300].into(),
+    }
+}
+
+#[test]
+fn a_delayed_message_is_restored_as_it_was_until_it_is_gone() {
+    let mut log = Kept::default();
+    for number in [9, 10] {
+        record::delayed(log.buffer(), &waits(number), None);
+        log.append();
+    }
+    record::delayed_gone(log.buffer(), 10);
+    log.append();
+    let recovered = log.recover();
+    assert_eq!(recovered.delayed, [waits(9)]);
+    assert_eq!(recovered.highest_number, 10);
+    let text: Vec<String> = log.records.iter().skip(1).map(|record| hex(record)).collect();
+    let layout = [
+        "20 0a 01 63 01 03 61 6e 6e fb a0 f1 c2 b1 34 06 05 6c 61 74 65 72 04 66 69 76 65 02 01 01 01 02 03 ac 02 00 00",
+        "21 0a",
+    ];
+    assert_eq!(text, layout, "what is on users' disks: a new layout is a new kind");
+}
+
+#[test]
+fn a_delayed_message_is_known_to_its_publishers_session_and_to_those_who_got_it() {
+    let log = &mut Kept::default();
+    Session::new(1, "c1".into(), SMALL, 0).connect(connect(false), 0, log);
+    record::delayed(log.buffer(), &waits(9), Some(Origin { sid: 1, packet_id: id(5) }));
+    log.append();
+    let recovered = log.recover();
+    match recovered.sessions[0].check_incoming(id(5), true) {
+        Incoming::Unfinished(served) => assert!(was_taken(&served)),
+        other => panic!("{other:?}"),
+    }
+    // Amid its release comes a crash.
+    record::body(log.buffer(), 1, Some(waits(9).origin()), &message("five"));
+    log.append();
+    record::enqueue(log, 1, 1, &Terms::plain(QoS::ExactlyOnce), None);
+    assert_eq!(*log.recover().delayed[0].served, [3, 300, 1]);
+    record::incoming(log, 1, id(5));
+    assert_eq!(log.recover().sessions[0].check_incoming(id(5), true), Incoming::Duplicate);
+    assert!(!was_taken(&[1, 3, 300]));
+}
+
 #[test]
 fn changes_that_contradict_what_was_before_are_counted() {
     let mut recovery = Recovery::new(SessionLimits::default(), 0);
@@ -277,7 +334,7 @@ fn hex(bytes: &[u8]) -> String {
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_recovery_panic(records in vec((1_u8..26, vec(any::<u8>(), 0..40)), 0..60)) {
+    fn no_bytes_make_the_recovery_panic(records in vec((1_u8..35, vec(any::<u8>(), 0..40)), 0..60)) {
         let mut recovery = Recovery::new(SessionLimits::default(), 0);
         for (kind, mut fields) in records {
             fields.insert(0, kind);
