@@ -211,6 +211,13 @@ impl Default for Log {
     }
 }
 
+impl Mqtt {
+    /// Is there anybody who can log in by a name and a proof?
+    fn has_users(&self) -> bool {
+        !self.scram_users_file.as_os_str().is_empty()
+    }
+}
+
 impl Config {
     /// Reads a configuration from the text of a TOML file. Keys that are not in it keep their defaults. It looks at
     /// nothing but the text, and does not [`check`](Self::check).

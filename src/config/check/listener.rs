@@ -14,8 +14,9 @@ pub enum ListenerRule {
     NameTwice,
     /// There are no users, so nobody could come in.
     #[error(
-        "nobody could log in, as there are no users. Either let everybody in with `allow_anonymous = true`, or take \
-         names from client certificates (`tls.client_certificates` and `tls.user_from`, or `proxy.user_from`)"
+        "nobody could log in, as there are no users. Let everybody in with `allow_anonymous = true`, take names from \
+         client certificates (`tls.client_certificates` and `tls.user_from`, or `proxy.user_from`), or list users in \
+         `mqtt.scram_users_file`"
     )]
     NobodyCanConnect,
     /// No version of MQTT.
@@ -64,7 +65,7 @@ impl Config {
                 let number = format!("number {}", index + 1);
                 Rule::Listener(if name.is_empty() { number } else { name.clone() }, rule)
             };
-            check(listener).map_err(broken)?;
+            check(listener, self.mqtt.has_users()).map_err(broken)?;
             if self.listener[..index].iter().any(|other| other.shown_name() == name) {
                 return Err(broken(ListenerRule::NameTwice));
             }
@@ -73,7 +74,8 @@ impl Config {
     }
 }
 
-fn check(listener: &Listener) -> Result<(), ListenerRule> {
+/// `users`: somebody can log in whatever the listener is.
+fn check(listener: &Listener, users: bool) -> Result<(), ListenerRule> {
     use ListenerRule as Rule;
     let default = Listener::default();
     let is_unix = match &listener.address {
@@ -84,7 +86,7 @@ fn check(listener: &Listener) -> Result<(), ListenerRule> {
     let websocket = &listener.websocket;
     let mount_point = &listener.mount_point;
     let rules = [
-        (!listener.allow_anonymous && !listener.knows_users(), Rule::NobodyCanConnect),
+        (!listener.allow_anonymous && !listener.knows_users() && !users, Rule::NobodyCanConnect),
         (listener.versions.is_empty(), Rule::NoVersion),
         (
             mount_point.contains(['+', '#', '\0'])
