@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use distkv_broker::Broker;
 use distkv_broker::codec::{
-    self, Decoded, Delivery, Packet, PacketId, ProtocolVersion, Publish, PublishProperties,
+    self, ApplicationProperties, Decoded, Delivery, Packet, PacketId, ProtocolVersion, Publish,
+    PublishProperties,
 };
 use distkv_broker::hooks::memory::{MemoryHooks, NoLog};
 use distkv_broker::limits::Limits;
@@ -33,6 +34,28 @@ const TIMES: usize = 100;
 const TOPIC: &str = "building/12/floor/3/room/307/temperature";
 
 fn packets(qos: u8) -> Vec<u8> {
+    packets_of(ProtocolVersion::V3_1_1, qos, PublishProperties::default(), |_| TOPIC.to_owned())
+}
+
+/// Messages of MQTT 5: without properties, or with those of a request (expiry, response topic, correlation data, content type
+/// and a user property).
+fn packets_of_mqtt5(with_properties: bool) -> Vec<u8> {
+    let request =
+        b"\x08\0\x09answers/1\x09\0\x04\0\0\0\x07\x03\0\x10application/json\x26\0\x04unit\0\x07celsius";
+    let mut properties = PublishProperties::default();
+    if with_properties {
+        properties.message_expiry = Some(3600);
+        properties.application = ApplicationProperties::from_block(request).expect("valid");
+    }
+    packets_of(ProtocolVersion::V5, 0, properties, |_| TOPIC.to_owned())
+}
+
+fn packets_of(
+    version: ProtocolVersion,
+    qos: u8,
+    properties: PublishProperties<'_>,
+    topic: impl Fn(usize) -> String,
+) -> Vec<u8> {
     let payload = [b'x'; 64];
     let mut bytes = Vec::new();
     for number in 1..=TIMES {
@@ -41,14 +64,9 @@ fn packets(qos: u8) -> Vec<u8> {
             0 => Delivery::AtMostOnce,
             _ => Delivery::AtLeastOnce { id, dup: false },
         };
-        let publish = Publish {
-            topic: TOPIC,
-            payload: &payload,
-            delivery,
-            retain: false,
-            properties: PublishProperties::default(),
-        };
-        publish.encode(&mut bytes, ProtocolVersion::V3_1_1).expect("short enough");
+        let topic = topic(number);
+        let publish = Publish { topic: &topic, payload: &payload, delivery, retain: false, properties };
+        publish.encode(&mut bytes, version).expect("short enough");
     }
     bytes
 }
@@ -61,6 +79,23 @@ fn decode_publish(bytes: Vec<u8>) -> usize {
     let mut decoded = 0;
     while let Ok(Decoded::Packet { packet: Packet::Publish(publish), len }) =
         codec::decode(rest, ProtocolVersion::V3_1_1, 1 << 20)
+    {
+        black_box(publish);
+        rest = &rest[len..];
+        decoded += 1;
+    }
+    assert_eq!(decoded, TIMES);
+    decoded
+}
+
+#[library_benchmark(setup = packets_of_mqtt5)]
+#[bench::plain(false)]
+#[bench::properties(true)]
+fn decode_mqtt5_publish(bytes: Vec<u8>) -> usize {
+    let mut rest = bytes.as_slice();
+    let mut decoded = 0;
+    while let Ok(Decoded::Packet { packet: Packet::Publish(publish), len }) =
+        codec::decode(rest, ProtocolVersion::V5, 1 << 20)
     {
         black_box(publish);
         rest = &rest[len..];
@@ -154,6 +189,79 @@ fn match_among_100000_filters(trie: Trie<u8>) -> (Trie<u8>, Vec<(SubscriberId, u
     (trie, found)
 }
 
+/// What is delivered, and how.
+#[derive(Clone, Copy)]
+struct Way {
+    version: ProtocolVersion,
+    qos: u8,
+    /// The subscription has this identifier; 0: none.
+    identifier: u8,
+    /// The subscriber takes topic aliases.
+    aliases: bool,
+    /// What stands before the topic in the filter.
+    share: &'static str,
+    /// Each message has a topic of its own, which was not seen before, so that each is matched.
+    unseen: bool,
+}
+
+const MQTT3: Way =
+    Way { version: ProtocolVersion::V3_1_1, qos: 0, identifier: 0, aliases: false, share: "", unseen: false };
+const MQTT3_QOS1: Way = Way { qos: 1, ..MQTT3 };
+const MQTT5: Way = Way { version: ProtocolVersion::V5, ..MQTT3 };
+const MQTT5_QOS1: Way = Way { qos: 1, ..MQTT5 };
+const MQTT5_IDENTIFIER: Way = Way { identifier: 7, ..MQTT5 };
+const MQTT5_ALIAS: Way = Way { aliases: true, ..MQTT5 };
+const SHARED: Way = Way { share: "$share/group/", ..MQTT3 };
+const UNSEEN: Way = Way { unseen: true, ..MQTT3 };
+const SHARED_UNSEEN: Way = Way { unseen: true, ..SHARED };
+
+impl Way {
+    fn connect(self, id: u8) -> Vec<u8> {
+        let aliases: &[u8] = if self.aliases { &[3, 0x22, 0, 10] } else { &[0] };
+        let properties = if self.version == ProtocolVersion::V5 { aliases } else { &[] };
+        let mut packet = vec![0x10, 13 + properties.len() as u8, 0, 4, b'M', b'Q', b'T', b'T'];
+        packet.extend_from_slice(&[self.version.level(), 2, 0, 0]);
+        packet.extend_from_slice(properties);
+        packet.extend_from_slice(&[0, 1, id]);
+        packet
+    }
+
+    fn subscribe(self) -> Vec<u8> {
+        let Self { version, qos, identifier, share, unseen, .. } = self;
+        let topic = if unseen { "building/12/floor/3/room/+/temperature" } else { TOPIC };
+        let filter = format!("{share}{topic}");
+        let identifier = [2, 0x0B, identifier];
+        let properties: &[u8] = match version {
+            ProtocolVersion::V5 if self.identifier > 0 => &identifier,
+            ProtocolVersion::V5 => &[0],
+            _ => &[],
+        };
+        let mut packet = vec![0x82, (filter.len() + properties.len() + 5) as u8, 0, 1];
+        packet.extend_from_slice(properties);
+        packet.extend_from_slice(&[0, filter.len() as u8]);
+        packet.extend_from_slice(filter.as_bytes());
+        packet.push(qos);
+        packet
+    }
+
+    /// What the publisher sends; `round` makes unseen topics.
+    fn packets(self, round: usize) -> Vec<u8> {
+        packets_of(self.version, self.qos, PublishProperties::default(), |number| {
+            if self.unseen {
+                format!("building/12/floor/3/room/{}/temperature", 100 + round * TIMES + number)
+            } else {
+                TOPIC.to_owned()
+            }
+        })
+    }
+
+    /// By how much a message towards the subscriber is longer than the publisher's.
+    fn difference(self) -> isize {
+        let identifier = if self.identifier > 0 { 2 } else { 0 };
+        identifier + if self.aliases { 3 - TOPIC.len() as isize } else { 0 }
+    }
+}
+
 /// A broker with a publisher and a subscriber, all in one thread, and what the publisher is about to send.
 struct Delivering {
     runtime: Runtime,
@@ -162,9 +270,18 @@ struct Delivering {
     subscriber: DuplexStream,
     packets: Vec<u8>,
     received: Vec<u8>,
+    /// How many bytes come to the subscriber.
+    bytes: usize,
 }
 
-fn delivery(qos: u8) -> Delivering {
+/// Reads a packet of less than 128 bytes.
+async fn read_packet(stream: &mut DuplexStream) {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).await.expect("open");
+    stream.read_exact(&mut vec![0; head[1].into()]).await.expect("open");
+}
+
+fn delivery(way: Way) -> Delivering {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (broker, publisher, subscriber) = runtime.block_on(async {
         let limits = Limits { inflight: 1000, ..Limits::default() };
@@ -173,40 +290,41 @@ fn delivery(qos: u8) -> Delivering {
         for id in [b'p', b's'] {
             let (mut near, far) = tokio::io::duplex(1 << 20);
             broker.serve(far, (Ipv4Addr::LOCALHOST, 1).into());
-            near.write_all(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 1, id])
-                .await
-                .expect("open");
-            near.read_exact(&mut [0; 4]).await.expect("CONNACK");
+            near.write_all(&way.connect(id)).await.expect("open");
+            read_packet(&mut near).await;
             ends.push(near);
         }
         let mut subscriber = ends.pop().expect("two");
         let publisher = ends.pop().expect("one more");
-        let mut subscribe = vec![0x82, TOPIC.len() as u8 + 5, 0, 1, 0, TOPIC.len() as u8];
-        subscribe.extend_from_slice(TOPIC.as_bytes());
-        subscribe.push(qos);
-        subscriber.write_all(&subscribe).await.expect("open");
-        subscriber.read_exact(&mut [0; 5]).await.expect("SUBACK");
+        subscriber.write_all(&way.subscribe()).await.expect("open");
+        read_packet(&mut subscriber).await;
         (broker, publisher, subscriber)
     });
+    let packets = way.packets(0);
+    let bytes = packets.len().checked_add_signed(TIMES as isize * way.difference()).expect("not negative");
     let mut made = Delivering {
         runtime,
         _broker: broker,
         publisher,
         subscriber,
-        packets: packets(qos),
+        packets,
         received: vec![0; 16 << 10],
+        // The first message tells the topic of its alias.
+        bytes: bytes + if way.aliases { TOPIC.len() } else { 0 },
     };
     // Once beforehand: caches and buffers are there then. At QoS 1 nothing is acknowledged, the window has room for more.
     made.run();
+    made.bytes = bytes;
+    made.packets = way.packets(1);
     made
 }
 
 impl Delivering {
     fn run(&mut self) {
-        let Self { runtime, publisher, subscriber, packets, received, .. } = self;
+        let Self { runtime, publisher, subscriber, packets, received, bytes, .. } = self;
         runtime.block_on(async {
             publisher.write_all(packets).await.expect("open");
-            let mut left = packets.len();
+            let mut left = *bytes;
             while left > 0 {
                 left -= subscriber.read(received).await.expect("open");
             }
@@ -215,8 +333,15 @@ impl Delivering {
 }
 
 #[library_benchmark(setup = delivery)]
-#[bench::qos0(0)]
-#[bench::qos1(1)]
+#[bench::qos0(MQTT3)]
+#[bench::qos1(MQTT3_QOS1)]
+#[bench::mqtt5_qos0(MQTT5)]
+#[bench::mqtt5_qos1(MQTT5_QOS1)]
+#[bench::mqtt5_identifier(MQTT5_IDENTIFIER)]
+#[bench::mqtt5_alias(MQTT5_ALIAS)]
+#[bench::shared(SHARED)]
+#[bench::unseen_topics(UNSEEN)]
+#[bench::shared_unseen_topics(SHARED_UNSEEN)]
 fn deliver(mut delivery: Delivering) -> Delivering {
     delivery.run();
     delivery
@@ -224,7 +349,8 @@ fn deliver(mut delivery: Delivering) -> Delivering {
 
 library_benchmark_group!(
     name = inner_paths,
-    benchmarks = [decode_publish, encode_publish, match_among_100000_filters, deliver, commit]
+    benchmarks =
+        [decode_publish, decode_mqtt5_publish, encode_publish, match_among_100000_filters, deliver, commit]
 );
 
 main!(library_benchmark_groups = inner_paths);

@@ -14,6 +14,9 @@ pub mod target;
 mod clock;
 mod link;
 mod server;
+mod tls;
+mod transport;
+mod websocket;
 mod wire;
 
 use std::io;

@@ -29,6 +29,9 @@ struct Options {
     /// Only these servers; may be given more than once
     #[arg(long, value_enum)]
     server: Vec<Kind>,
+    /// Measure this program as DistKV; the load tool stays that of this build
+    #[arg(long, value_name = "PROGRAM")]
+    distkv: Option<PathBuf>,
     /// Where the table is written; `-` only prints it
     #[arg(long, default_value = "benches/RESULTS.md")]
     out: PathBuf,
@@ -50,11 +53,11 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let kinds = if options.server.is_empty() { Kind::ALL.to_vec() } else { options.server.clone() };
-    let programs = servers::Programs::find()?;
+    let programs = servers::Programs::find(&kinds, options.distkv.as_deref())?;
     let mut results = Results::new(options.rounds, options.scale, &programs);
     for round in 1..=options.rounds {
         for scenario in &scenarios {
-            for &kind in &kinds {
+            for &kind in kinds.iter().filter(|kind| scenario.is_for(**kind)) {
                 eprint!("round {round}/{}  {:<28} {kind:<10} ", options.rounds, scenario.name);
                 let outcome = match scenario.impossible_for(kind) {
                     Some(reason) => Err(reason.to_owned()),

@@ -1,7 +1,8 @@
 //! The servers that are compared: how each is configured, started and stopped.
 //!
-//! All listen on loopback without users and TLS, keep what is retained, and have limits so wide that nothing of a scenario is
-//! dropped: 100 messages in flight to a client, queues of any length.
+//! All listen on loopback without users, keep what is retained, and have limits so wide that nothing of a scenario is
+//! dropped: 100 messages in flight to a client, queues of any length. Where a scenario needs another way in than plain MQTT, that
+//! is a second listener; all servers have the same kind of certificate (ECDSA P-256).
 
 use std::fmt::{self, Display};
 use std::fs::{self, File};
@@ -17,6 +18,9 @@ use clap::ValueEnum;
 
 /// Where the servers listen, one after the other.
 const PORT: u16 = 18_830;
+
+/// Where they listen for TLS or WebSocket, and rumqttd for MQTT 5.
+const SECOND_PORT: u16 = 18_831;
 
 /// How long a start or a stop may take; a million retained messages have to be read or written.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,17 +53,53 @@ impl Display for Kind {
     }
 }
 
+/// By which way clients come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// MQTT 3.1.1.
+    Plain,
+    /// MQTT 5.
+    Mqtt5,
+    /// MQTT 3.1.1 within TLS.
+    Tls,
+    /// MQTT 3.1.1 within WebSocket.
+    WebSocket,
+}
+
+impl Way {
+    /// The options of the load tool.
+    pub(crate) fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &[],
+            Self::Mqtt5 => &["-V", "5"],
+            Self::Tls => &["--tls"],
+            Self::WebSocket => &["--websocket"],
+        }
+    }
+
+    /// The port for it.
+    fn port(self, kind: Kind) -> u16 {
+        match (self, kind) {
+            (Self::Plain, _) | (Self::Mqtt5, Kind::Distkv | Kind::Mosquitto) => PORT,
+            _ => SECOND_PORT,
+        }
+    }
+}
+
 /// Where the programs are.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    pub(crate) distkv: PathBuf,
+    /// The load tool.
+    pub(crate) tool: PathBuf,
+    distkv: PathBuf,
     mosquitto: PathBuf,
     rumqttd: PathBuf,
 }
 
 impl Programs {
-    /// Looks for them where `benches/compare` has built them.
-    pub(crate) fn find() -> anyhow::Result<Self> {
+    /// Looks for them where `benches/compare` has built them; of the servers only for those in `kinds`. `distkv` is another
+    /// build of DistKV, which is measured in the place of this one.
+    pub(crate) fn find(kinds: &[Kind], distkv: Option<&Path>) -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
         // target/release/examples/compare
         let release = own.ancestors().nth(2).context("the program lies in no target directory")?;
@@ -67,19 +107,25 @@ impl Programs {
             ["/usr/sbin", "/usr/bin", "/usr/local/sbin"].map(|place| Path::new(place).join(name))
         };
         let programs = Self {
-            distkv: release.join("distkv"),
+            tool: release.join("distkv"),
+            distkv: distkv.map_or_else(|| release.join("distkv"), Path::to_owned),
             mosquitto: path("mosquitto")
                 .into_iter()
                 .find(|path| path.exists())
                 .unwrap_or_else(|| "mosquitto".into()),
             rumqttd: Path::new("benches/rumqttd/target/release/distkv-bench-rumqttd").to_owned(),
         };
-        for (program, hint) in [
-            (&programs.distkv, "cargo build --release"),
-            (&programs.mosquitto, "apt-get install mosquitto"),
-            (&programs.rumqttd, "cargo build --release --manifest-path benches/rumqttd/Cargo.toml"),
+        for (kind, program, hint) in [
+            (None, &programs.tool, "cargo build --release"),
+            (Some(Kind::Distkv), &programs.distkv, "cargo build --release"),
+            (Some(Kind::Mosquitto), &programs.mosquitto, "apt-get install mosquitto"),
+            (
+                Some(Kind::Rumqttd),
+                &programs.rumqttd,
+                "cargo build --release --manifest-path benches/rumqttd/Cargo.toml",
+            ),
         ] {
-            if !program.exists() {
+            if kind.is_none_or(|kind| kinds.contains(&kind)) && !program.exists() {
                 bail!("{} is not there: {hint}", program.display());
             }
         }
@@ -120,6 +166,7 @@ impl Drop for Running {
 #[derive(Debug)]
 pub(crate) struct Server {
     kind: Kind,
+    way: Way,
     process: Running,
     directory: tempfile::TempDir,
     /// From the start of the process to its first CONNACK.
@@ -128,34 +175,48 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server without any data.
-    pub(crate) fn start(kind: Kind, programs: &Programs) -> anyhow::Result<Self> {
+    pub(crate) fn start(kind: Kind, way: Way, programs: &Programs) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("distkv-compare").tempdir()?;
-        Self::start_in(kind, programs, directory)
+        if way == Way::Tls {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+            fs::write(certificate(directory.path()), made.cert.pem())?;
+            fs::write(key(directory.path()), made.signing_key.serialize_pem())?;
+        }
+        Self::start_in(kind, way, programs, directory)
     }
 
     /// Stops it in an orderly way and starts it with the data that it has kept.
     pub(crate) fn restart(self, programs: &Programs) -> anyhow::Result<Self> {
-        let Self { kind, mut process, directory, .. } = self;
+        let Self { kind, way, mut process, directory, .. } = self;
         terminate(&mut process.0)?;
-        Self::start_in(kind, programs, directory)
+        Self::start_in(kind, way, programs, directory)
     }
 
-    /// The port on which it listens.
-    pub(crate) fn port(&self) -> u16 {
-        PORT
+    /// The load tool's options that lead to it.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let port = self.way.port(self.kind).to_string();
+        let options = self.way.options().iter().map(|option| (*option).to_owned());
+        options.chain(["--port".to_owned(), port]).collect()
     }
 
-    fn start_in(kind: Kind, programs: &Programs, directory: tempfile::TempDir) -> anyhow::Result<Self> {
-        if TcpStream::connect(address()).is_ok() {
-            bail!("somebody else listens on port {PORT}");
+    fn start_in(
+        kind: Kind,
+        way: Way,
+        programs: &Programs,
+        directory: tempfile::TempDir,
+    ) -> anyhow::Result<Self> {
+        for port in [PORT, SECOND_PORT] {
+            if TcpStream::connect(address(port)).is_ok() {
+                bail!("somebody else listens on port {port}");
+            }
         }
-        let mut command = command(kind, programs, directory.path())?;
+        let mut command = command(kind, way, programs, directory.path())?;
         let log = File::options().create(true).append(true).open(directory.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let begin = now();
         let process = Running(command.spawn().with_context(|| format!("can't start {kind}"))?);
-        let mut server = Self { kind, process, directory, start: Duration::ZERO };
-        while !answers() {
+        let mut server = Self { kind, way, process, directory, start: Duration::ZERO };
+        while !(answers() && TcpStream::connect(address(way.port(kind))).is_ok()) {
             if let Some(status) = server.process.0.try_wait()? {
                 bail!("{kind} has ended ({status}): {}", server.log());
             }
@@ -174,21 +235,28 @@ impl Server {
     }
 }
 
-fn command(kind: Kind, programs: &Programs, directory: &Path) -> anyhow::Result<Command> {
+fn command(kind: Kind, way: Way, programs: &Programs, directory: &Path) -> anyhow::Result<Command> {
     Ok(match kind {
         Kind::Distkv => {
             let mut command = Command::new(&programs.distkv);
-            command.args(["server", "--http", "none", "--log", "warn", "--mqtt", &address().to_string()]);
+            let address = address(PORT).to_string();
+            command.args(["server", "--http", "none", "--log", "warn", "--mqtt", &address]);
             command.arg("--data-dir").arg(directory.join("data"));
             for setting in DISTKV_SETTINGS {
                 command.args(["--set", setting]);
+            }
+            if let Some(listener) = distkv_listener(way, directory) {
+                let config = directory.join("distkv.toml");
+                fs::write(&config, listener)?;
+                command.arg("--config").arg(config);
             }
             command
         }
         Kind::Mosquitto => {
             let config = directory.join("mosquitto.conf");
             let text = format!(
-                "listener {PORT} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n{}",
+                "listener {PORT} 127.0.0.1\n{}allow_anonymous true\npersistence true\npersistence_location {}/\n{}",
+                mosquitto_listener(way, directory),
                 directory.display(),
                 MOSQUITTO_SETTINGS.join("\n")
             );
@@ -199,10 +267,44 @@ fn command(kind: Kind, programs: &Programs, directory: &Path) -> anyhow::Result<
         }
         Kind::Rumqttd => {
             let mut command = Command::new(&programs.rumqttd);
-            command.arg(PORT.to_string());
+            command.args([PORT.to_string(), SECOND_PORT.to_string()]);
             command
         }
     })
+}
+
+/// The second listener of DistKV, in its configuration.
+fn distkv_listener(way: Way, directory: &Path) -> Option<String> {
+    let kind = match way {
+        Way::Plain | Way::Mqtt5 => return None,
+        Way::Tls => format!(
+            "[listener.tls]\ncertificate = {:?}\nkey = {:?}\n",
+            certificate(directory),
+            key(directory)
+        ),
+        Way::WebSocket => "protocol = \"websocket\"\n".to_owned(),
+    };
+    Some(format!("[[listener]]\naddress = \"{}\"\nallow_anonymous = true\n{kind}", address(SECOND_PORT)))
+}
+
+/// The second listener of mosquitto, in its configuration.
+fn mosquitto_listener(way: Way, directory: &Path) -> String {
+    let kind = match way {
+        Way::Plain | Way::Mqtt5 => return String::new(),
+        Way::Tls => {
+            format!("certfile {}\nkeyfile {}\n", certificate(directory).display(), key(directory).display())
+        }
+        Way::WebSocket => "protocol websockets\n".to_owned(),
+    };
+    format!("listener {SECOND_PORT} 127.0.0.1\n{kind}")
+}
+
+fn certificate(directory: &Path) -> PathBuf {
+    directory.join("certificate.pem")
+}
+
+fn key(directory: &Path) -> PathBuf {
+    directory.join("key.pem")
 }
 
 /// What differs from DistKV's defaults.
@@ -218,14 +320,14 @@ pub(crate) const MOSQUITTO_SETTINGS: &[&str] = &[
     "",
 ];
 
-fn address() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, PORT).into()
+fn address(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// Does somebody answer CONNECT?
 fn answers() -> bool {
     let ask = || {
-        let mut stream = TcpStream::connect(address())?;
+        let mut stream = TcpStream::connect(address(PORT))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(CONNECT)?;
         let mut answer = [0; 4];

@@ -193,10 +193,9 @@ impl Router {
         }
         routing.deliveries += matched.targets.len() + matched.groups.len();
         let frames = Frames::new(message, routing.take_buffers());
-        let recorder = core.records.recorder_with(routing.take_record());
         let several = matched.targets.len() + matched.groups.len() > 1;
-        let recorder = recorder.for_message(several, message.origin);
-        let mut delivery = Delivery { frames, recorder, kept: None, provenance: matched.provenance };
+        let provenance = matched.provenance;
+        let mut delivery = Delivery { frames, recorder: None, kept: None, several, provenance };
         for target in &matched.targets {
             if let Some(grant) = target.grant(message.publisher) {
                 delivery.give(&target.client, grant, &matched.topic, routing, core);
@@ -211,11 +210,7 @@ impl Router {
                 core.metrics.dropped(Dropped::NoMember, 1);
             }
         }
-        let Delivery { frames, recorder, .. } = delivery;
-        let (record, mark) = recorder.finish();
-        routing.give_record(record);
-        routing.give_buffers(frames.into_buffers());
-        Routed { mark, matched: true }
+        Routed { mark: delivery.finish(routing), matched: true }
     }
 
     /// Hands a message which a member of a shared subscription has left behind to another one.
@@ -227,8 +222,7 @@ impl Router {
         };
         let message = Outgoing::of(&left.message);
         let frames = Frames::new(&message, routing.take_buffers());
-        let recorder = core.records.recorder_with(routing.take_record()).for_message(false, None);
-        let mut delivery = Delivery { frames, recorder, kept: None, provenance: true };
+        let mut delivery = Delivery { frames, recorder: None, kept: None, several: false, provenance: true };
         let handed = group.is_some_and(|group| {
             group.hand_out(core.hot.shared_strategy(), |member| {
                 delivery.give(&member.client, &member.grant, &left.message.topic, routing, core)
@@ -237,11 +231,8 @@ impl Router {
         if !handed {
             core.metrics.dropped(Dropped::NoMember, 1);
         }
-        let Delivery { frames, recorder, .. } = delivery;
-        let (record, mark) = recorder.finish();
+        let mark = delivery.finish(routing);
         routing.unanswered = routing.unanswered.max(mark);
-        routing.give_record(record);
-        routing.give_buffers(frames.into_buffers());
     }
 
     fn targets(&self, topic: &str, routing: &mut Routing, core: &Core) -> Arc<Matched> {
@@ -301,13 +292,15 @@ impl Index {
 /// One message on its way to its subscribers.
 struct Delivery<'a, 'm> {
     frames: Frames<'m>,
-    recorder: Recorder<'a>,
-    /// The message as sessions keep it, once one does.
+    /// The message as sessions keep it, once one does, and the writer of their records.
     kept: Option<Arc<Message>>,
+    recorder: Option<Recorder<'a>>,
+    /// More than one session may keep it.
+    several: bool,
     provenance: bool,
 }
 
-impl Delivery<'_, '_> {
+impl<'a> Delivery<'a, '_> {
     /// Gives the message to one client. Answers whether it is on its way or waits in its queue.
     fn give(
         &mut self,
@@ -315,7 +308,7 @@ impl Delivery<'_, '_> {
         grant: &Grant,
         topic: &Arc<str>,
         routing: &mut Routing,
-        core: &Core,
+        core: &'a Core,
     ) -> bool {
         let message = self.frames.message();
         if !client.may_receive(message.topic) {
@@ -326,9 +319,21 @@ impl Delivery<'_, '_> {
         if terms.qos == QoS::AtMostOnce {
             return give_at_most_once(client, &terms, &mut self.frames, routing, core);
         }
-        let Self { frames, recorder, kept, provenance } = self;
+        let Self { frames, recorder, kept, several, provenance } = self;
+        let recorder = recorder.get_or_insert_with(|| {
+            core.records.recorder_with(routing.take_record()).for_message(*several, message.origin)
+        });
         let message = kept.get_or_insert_with(|| Arc::new(frames.keep(topic, *provenance)));
         client.deliver(message, &terms, frames, routing, recorder, core)
+    }
+
+    /// Gives back what was lent. Answers the mark that an acknowledgement has to wait for.
+    fn finish(self, routing: &mut Routing) -> Mark {
+        routing.give_buffers(self.frames.into_buffers());
+        let Some(recorder) = self.recorder else { return Mark::default() };
+        let (record, mark) = recorder.finish();
+        routing.give_record(record);
+        mark
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod ledger;
 mod publisher;
+mod subscriber;
 
 use std::time::Duration;
 
@@ -12,12 +13,13 @@ use mio::{Events, Poll};
 
 use self::ledger::{Ledger, Topology};
 use self::publisher::Publisher;
+use self::subscriber::{Arrivals, Subscriber};
 use super::BenchError;
 use super::clock::Clock;
 use super::link::{Link, READ_BYTES};
 use super::report::{self, Latency, Phase, Report};
-use super::target::{Target, TargetOptions};
-use super::wire::{self, STAMP_BYTES, Stamp};
+use super::target::{MqttVersion, Target, TargetOptions};
+use super::wire::{self, STAMP_BYTES};
 
 /// Background clients hold this many filters each.
 const FILTERS_PER_CLIENT: usize = 1000;
@@ -64,6 +66,12 @@ pub struct FlowOptions {
     /// Messages on their way from publishers to subscribers [default: 4096, or 1 MiB of them]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub window: Option<u32>,
+    /// MQTT 5: name topics by aliases, as many as the broker takes, and let it do so too
+    #[arg(long)]
+    pub aliases: bool,
+    /// Subscribers of the same topics share them as this group, so that one of them gets each message
+    #[arg(long, value_name = "GROUP")]
+    pub share: Option<String>,
     /// Publish retained messages
     #[arg(long)]
     pub retain: bool,
@@ -77,10 +85,19 @@ pub struct FlowOptions {
 
 impl FlowOptions {
     fn topology(&self) -> Topology {
-        Topology { publishers: self.publishers, subscribers: self.subscribers, topics: self.topics }
+        let Self { publishers, subscribers, topics, .. } = *self;
+        Topology { publishers, subscribers, topics, shared: self.share.is_some() }
     }
 
-    fn check(&self) -> Result<(), BenchError> {
+    /// The filter of a topic.
+    fn filter(&self, topic: &str) -> String {
+        match &self.share {
+            Some(group) => format!("$share/{group}/{topic}"),
+            None => topic.to_owned(),
+        }
+    }
+
+    fn check(&self, version: MqttVersion) -> Result<(), BenchError> {
         let usage = |what: &str| Err(BenchError::Usage(what.to_owned()));
         if self.publishers == 0 || self.topics == 0 {
             return usage("at least one publisher and one topic are needed");
@@ -92,6 +109,13 @@ impl FlowOptions {
             return usage(
                 "--payload: from 16 (the sequence number and the time take that) to 100 000 000 bytes",
             );
+        }
+        if self.aliases && version != MqttVersion::V5 {
+            return usage("--aliases: only MQTT 5 has topic aliases; add -V 5");
+        }
+        if self.share.as_ref().is_some_and(|group| group.is_empty() || group.contains(['/', '+', '#', '\0']))
+        {
+            return usage("--share: the name of a group has no /, + or #, and is not empty");
         }
         Ok(())
     }
@@ -105,6 +129,12 @@ impl FlowOptions {
             if count > 0 {
                 title.push_str(&format!(", {count} {what}"));
             }
+        }
+        if self.share.is_some() {
+            title.push_str(", shared");
+        }
+        if self.aliases {
+            title.push_str(", by topic aliases");
         }
         title
     }
@@ -121,7 +151,7 @@ impl FlowOptions {
 
 /// Runs the scenario.
 pub fn run(options: &FlowOptions, target: &TargetOptions) -> Result<Report, BenchError> {
-    options.check()?;
+    options.check(target.mqtt_version)?;
     let background = options.filters.div_ceil(FILTERS_PER_CLIENT) + options.idle;
     let target = Target::new(target, options.publishers + options.subscribers + background)?;
     let _background = open_background(options, &target)?;
@@ -158,13 +188,12 @@ struct Flow<'a> {
     target: &'a Target,
     poll: Poll,
     /// Their tokens are their places here; those of the publishers follow.
-    subscribers: Vec<Link>,
+    subscribers: Vec<Subscriber>,
     publishers: Vec<Publisher>,
     /// Publishers that may be able to send.
     ready: Vec<usize>,
-    ledger: Ledger,
+    arrivals: Arrivals,
     clock: Clock,
-    latency: Histogram<u64>,
     acknowledged: Histogram<u64>,
     scratch: Vec<u8>,
     /// With a rate: messages whose turn it was.
@@ -180,17 +209,19 @@ impl<'a> Flow<'a> {
         let topic = |number: usize| format!("{}/{number}/state", target.prefix);
         let mut subscribers = Vec::with_capacity(options.subscribers);
         for number in 0..options.subscribers {
-            let mut link = target.open("sub", number)?;
-            let filters: Vec<String> = topology.topics_of_subscriber(number).map(topic).collect();
+            let topics = topology.topics_of_subscriber(number);
+            let filters: Vec<String> = topics.map(|number| options.filter(&topic(number))).collect();
+            let aliases = if options.aliases { u16::try_from(filters.len()).unwrap_or(u16::MAX) } else { 0 };
+            let (mut link, _) = target.open_with_aliases("sub", number, aliases)?;
             link.subscribe(&filters, options.qos)?;
             link.register(poll.registry(), number)?;
-            subscribers.push(link);
+            subscribers.push(Subscriber::new(link, number, aliases));
         }
         let mut publishers = Vec::with_capacity(options.publishers);
         for number in 0..options.publishers {
-            let mut link = target.open("pub", number)?;
+            let (mut link, connack) = target.open_with_aliases("pub", number, 0)?;
             link.register(poll.registry(), options.subscribers + number)?;
-            publishers.push(Publisher::new(link, options, number, topic));
+            publishers.push(Publisher::new(link, connack, options, number, topic));
         }
         Ok(Self {
             options,
@@ -199,9 +230,16 @@ impl<'a> Flow<'a> {
             subscribers,
             publishers,
             ready: Vec::new(),
-            ledger: Ledger::new(topology, options.window()),
+            arrivals: Arrivals {
+                ledger: Ledger::new(topology, options.window()),
+                topology,
+                payload_bytes: options.payload,
+                prefix: format!("{}/", target.prefix),
+                latency: report::histogram(),
+                aliased: 0,
+                wakes: Vec::new(),
+            },
             clock: Clock::start(),
-            latency: report::histogram(),
             acknowledged: report::histogram(),
             scratch: vec![0; READ_BYTES],
             scheduled: 0,
@@ -221,27 +259,28 @@ impl<'a> Flow<'a> {
         let seconds = self.clock.elapsed().as_secs_f64();
         let server = meter.read();
         let tool_cpu_seconds = meter.tool_seconds();
-        if !self.ledger.faults.gave_up {
+        if !self.arrivals.ledger.faults.gave_up {
             // Behind the answer to a ping nothing more of this run can come.
-            for link in &mut self.subscribers {
+            for Subscriber { link, .. } in &mut self.subscribers {
                 link.output().extend_from_slice(&wire::PINGREQ_FRAME);
                 link.flush()?;
                 self.pings += 1;
             }
             self.until(|flow| flow.pings == 0)?;
         }
-        let mut faults = self.ledger.faults;
-        faults.missing += self.ledger.outstanding();
-        let received = self.ledger.received;
+        let mut faults = self.arrivals.ledger.faults;
+        faults.missing += self.arrivals.ledger.outstanding();
+        let received = self.arrivals.ledger.received;
         Ok(Phase {
             name: "flow".to_owned(),
             unit: "message".to_owned(),
-            operations: if self.subscribers.is_empty() { self.ledger.sent } else { received },
+            operations: if self.subscribers.is_empty() { self.arrivals.ledger.sent } else { received },
             seconds,
-            published: self.ledger.sent,
+            published: self.arrivals.ledger.sent,
             received,
+            aliased: self.arrivals.aliased,
             faults,
-            latency: Latency::of(&self.latency),
+            latency: Latency::of(&self.arrivals.latency),
             acknowledged: Latency::of(&self.acknowledged),
             server,
             tool_cpu_seconds,
@@ -257,7 +296,7 @@ impl<'a> Flow<'a> {
             if self.progress() != progress.0 {
                 progress = (self.progress(), now);
             } else if now - progress.1 > self.target.stall || now > self.target.limit {
-                self.ledger.faults.gave_up = true;
+                self.arrivals.ledger.faults.gave_up = true;
                 return Ok(());
             }
             self.send()?;
@@ -280,12 +319,12 @@ impl<'a> Flow<'a> {
 
     /// A number that grows as long as something happens.
     fn progress(&self) -> u64 {
-        self.ledger.sent + self.ledger.received + self.acknowledged.len()
+        self.arrivals.ledger.sent + self.arrivals.ledger.received + self.acknowledged.len()
     }
 
     fn is_done(&self) -> bool {
         self.is_over()
-            && self.ledger.outstanding() == 0
+            && self.arrivals.ledger.outstanding() == 0
             && self.pings == 0
             && self.publishers.iter().all(Publisher::is_idle)
     }
@@ -336,7 +375,7 @@ impl<'a> Flow<'a> {
             let now = self.clock.nanos();
             let Some(publisher) = self.publishers.get_mut(number) else { continue };
             publisher.ready = false;
-            while !over && publisher.has_room() && publisher.send(&mut self.ledger, now) {}
+            while !over && publisher.has_room() && publisher.send(&mut self.arrivals.ledger, now) {}
             if publisher.left == 0 && self.options.subscribers == 0 && publisher.ask_whether_done() {
                 self.pings += 1;
             }
@@ -358,7 +397,9 @@ impl<'a> Flow<'a> {
             let turn = (self.scheduled % self.publishers.len() as u64) as usize;
             let Some(publisher) = self.publishers.get_mut(turn) else { break };
             let sent_nanos = if now - due > LATE_NANOS { due } else { now };
-            if publisher.left > 0 && !(publisher.has_room() && publisher.send(&mut self.ledger, sent_nanos)) {
+            if publisher.left > 0
+                && !(publisher.has_room() && publisher.send(&mut self.arrivals.ledger, sent_nanos))
+            {
                 break;
             }
             self.scheduled += 1;
@@ -381,51 +422,13 @@ impl<'a> Flow<'a> {
     }
 
     fn on_subscriber(&mut self, number: usize) -> Result<(), BenchError> {
-        let Some(link) = self.subscribers.get_mut(number) else { return Ok(()) };
-        let mut wakes = Vec::new();
-        let (ledger, latency, pings) = (&mut self.ledger, &mut self.latency, &mut self.pings);
-        let (clock, payload_bytes) = (self.clock, self.options.payload);
-        let mut now = None;
-        link.read(&mut self.scratch, |frame, out| match frame.first {
-            wire::PINGRESP => *pings = pings.saturating_sub(1),
-            wire::PUBREL => wire::acknowledge(out, wire::PUBCOMP, frame.id().unwrap_or_default()),
-            first if first & 0xF0 == wire::PUBLISH => {
-                let Some(publish) = frame.publish() else {
-                    ledger.faults.wrong += 1;
-                    return;
-                };
-                match publish.qos {
-                    1 => wire::acknowledge(out, wire::PUBACK, publish.id),
-                    2 => wire::acknowledge(out, wire::PUBREC, publish.id),
-                    _ => {}
-                }
-                if publish.retain {
-                    // Left by an earlier run.
-                    return;
-                }
-                match Stamp::read(publish.payload).filter(|_| publish.payload.len() == payload_bytes) {
-                    Some(stamp) => {
-                        // One look at the clock for all that one read brought.
-                        let now = *now.get_or_insert_with(|| clock.nanos());
-                        latency.saturating_record(now.saturating_sub(stamp.sent_nanos));
-                        if let Some(publisher) = ledger.receive(number, stamp)
-                            && wakes.last() != Some(&publisher)
-                        {
-                            wakes.push(publisher);
-                        }
-                    }
-                    None => ledger.faults.wrong += 1,
-                }
-            }
-            _ => {}
-        })?;
-        link.flush()?;
-        if link.is_closed() {
-            return Err(link.lost(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-        for publisher in wakes {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return Ok(()) };
+        subscriber.receive(&mut self.scratch, self.clock, &mut self.arrivals, &mut self.pings)?;
+        let mut wakes = std::mem::take(&mut self.arrivals.wakes);
+        for publisher in wakes.drain(..) {
             self.make_ready(publisher);
         }
+        self.arrivals.wakes = wakes;
         Ok(())
     }
 

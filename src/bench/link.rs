@@ -1,6 +1,6 @@
 //! One client's connection: a blocking handshake first, then frames in and bytes out as its socket is ready.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
@@ -9,7 +9,9 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use super::BenchError;
-use super::wire::{self, Frame, Login};
+use super::target::MqttVersion;
+use super::transport::{Layers, Output, Received, Transport};
+use super::wire::{self, Connack, Frame, Login};
 
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
@@ -24,49 +26,69 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Link {
     client: String,
-    stream: TcpStream,
-    /// The beginning of a frame whose end has not come yet.
-    partial: Vec<u8>,
-    output: Vec<u8>,
-    /// How much of `output` is written.
-    written: usize,
+    version: MqttVersion,
+    transport: Transport,
+    input: Input,
+    output: Output,
     closed: bool,
 }
 
+/// What has come and is not handed over yet.
+#[derive(Debug, Default)]
+struct Input {
+    /// The beginning of a frame whose end has not come yet.
+    partial: Vec<u8>,
+    /// The reason that the broker gave for leaving.
+    farewell: Option<u8>,
+}
+
 impl Link {
-    /// Connects, and waits for CONNACK.
-    pub(super) fn open(address: SocketAddr, client: String, login: &Login) -> Result<Self, BenchError> {
+    /// Connects, and waits for CONNACK. The broker may use so many topic aliases.
+    pub(super) fn open(
+        address: SocketAddr,
+        layers: &Layers,
+        client: String,
+        login: &Login,
+        aliases: u16,
+    ) -> Result<(Self, Connack), BenchError> {
         let connect = || {
             let stream = TcpStream::connect_timeout(&address, HANDSHAKE_MAX)?;
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(HANDSHAKE_MAX))?;
-            io::Result::Ok(stream)
+            Transport::new(stream, layers)
         };
-        let stream = connect().map_err(|source| BenchError::Connect {
+        let transport = connect().map_err(|source| BenchError::Connect {
             client: client.clone(),
             server: address.to_string(),
             source,
         })?;
-        let mut link = Self::new(client, stream);
-        wire::connect(&mut link.output, &link.client, login);
-        link.wait_for(wire::CONNACK, |frame| match frame.body {
-            [_, 0] => Ok(()),
-            [_, code] => Err(format!("the broker refused the connection with code {code}")),
-            _ => Err("the broker's CONNACK is malformed".to_owned()),
+        let version = login.version;
+        let mut link = Self::new(client, version, transport);
+        wire::connect(&mut link.output.bytes, &link.client, login, aliases);
+        let connack = link.wait_for(wire::CONNACK, |frame| match frame.connack(version) {
+            Some(connack) if connack.code == 0 => Ok(connack),
+            Some(Connack { code, .. }) => Err(format!("the broker refused the connection with code {code}")),
+            None => Err("the broker's CONNACK is malformed".to_owned()),
         })?;
-        Ok(link)
+        Ok((link, connack))
     }
 
     /// A connection without a handshake.
-    pub(super) fn new(client: String, stream: TcpStream) -> Self {
-        Self { client, stream, partial: Vec::new(), output: Vec::new(), written: 0, closed: false }
+    pub(super) fn new(client: String, version: MqttVersion, transport: Transport) -> Self {
+        Self { client, version, transport, input: Input::default(), output: Output::default(), closed: false }
+    }
+
+    /// The version of MQTT that it speaks.
+    pub(super) fn version(&self) -> MqttVersion {
+        self.version
     }
 
     /// Subscribes, and waits for the acknowledgements. Other packets which come in between are dropped.
     pub(super) fn subscribe(&mut self, filters: &[String], qos: u8) -> Result<(), BenchError> {
+        let version = self.version;
         for (chunk, id) in filters.chunks(FILTERS_PER_PACKET).zip((1..=u16::MAX).cycle()) {
-            wire::subscribe(&mut self.output, id, chunk, qos);
-            self.wait_for(wire::SUBACK, |frame| match frame.body.get(2..) {
+            wire::subscribe(&mut self.output.bytes, version, id, chunk, qos);
+            self.wait_for(wire::SUBACK, |frame| match frame.codes(version) {
                 Some(codes) if codes.len() == chunk.len() && codes.iter().all(|&code| code == qos) => Ok(()),
                 _ => Err(format!("the broker did not grant QoS {qos} to {} filters", chunk.len())),
             })?;
@@ -76,14 +98,14 @@ impl Link {
 
     /// Sends PINGREQ, and waits for the answer.
     pub(super) fn ping(&mut self) -> Result<(), BenchError> {
-        self.output.extend_from_slice(&wire::PINGREQ_FRAME);
+        self.output.bytes.extend_from_slice(&wire::PINGREQ_FRAME);
         self.wait_for(wire::PINGRESP, |_| Ok(()))
     }
 
     /// From now on reads and writes do not block.
     pub(super) fn register(&mut self, registry: &Registry, token: usize) -> Result<(), BenchError> {
-        let registered = self.stream.set_nonblocking(true).and_then(|()| {
-            let fd = self.stream.as_raw_fd();
+        let registered = self.transport.set_nonblocking().and_then(|()| {
+            let fd = self.transport.as_raw_fd();
             registry.register(&mut SourceFd(&fd), Token(token), Interest::READABLE | Interest::WRITABLE)
         });
         registered.map_err(super::system("poll"))
@@ -91,12 +113,12 @@ impl Link {
 
     /// Where packets to be sent are put.
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
-        &mut self.output
+        &mut self.output.bytes
     }
 
-    /// Bytes which the socket has not taken yet.
+    /// Bytes which the socket has not taken yet; not 0 as long as there are any.
     pub(super) fn pending(&self) -> usize {
-        self.output.len() - self.written
+        self.output.left().len() + self.transport.pending()
     }
 
     /// Has the broker closed the connection?
@@ -106,18 +128,7 @@ impl Link {
 
     /// Writes what the socket takes.
     pub(super) fn flush(&mut self) -> Result<(), BenchError> {
-        while self.written < self.output.len() {
-            match self.stream.write(self.output.get(self.written..).unwrap_or_default()) {
-                Ok(0) => return Err(self.lost(io::ErrorKind::WriteZero.into())),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.lost(error)),
-            }
-        }
-        self.output.clear();
-        self.written = 0;
-        Ok(())
+        self.transport.flush(&mut self.output).map_err(|source| self.lost(source))
     }
 
     /// Reads what is there, and hands over each whole frame together with the output.
@@ -128,64 +139,66 @@ impl Link {
         mut on_frame: impl FnMut(Frame<'_>, &mut Vec<u8>),
     ) -> Result<(), BenchError> {
         loop {
-            let count = match self.stream.read(scratch) {
-                Ok(0) => {
+            let Self { transport, input, output, .. } = self;
+            let mut on_bytes = |bytes: &[u8]| input.take(bytes, &mut output.bytes, &mut on_frame);
+            match transport.read(scratch, &mut on_bytes) {
+                Ok(Received::End) => {
                     self.closed = true;
                     return Ok(());
                 }
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A read that does not fill the buffer has drained the socket; what comes now wakes the poll.
+                Ok(Received::Bytes(count)) if count == scratch.len() => {}
+                Ok(Received::Bytes(_) | Received::Nothing) => return Ok(()),
                 Err(error) => return Err(self.lost(error)),
-            };
-            let bytes = scratch.get(..count).unwrap_or_default();
-            if self.partial.is_empty() {
-                let rest = frames(bytes, &mut self.output, &mut on_frame);
-                self.partial.extend_from_slice(rest);
-            } else {
-                self.partial.extend_from_slice(bytes);
-                let left = frames(&self.partial, &mut self.output, &mut on_frame).len();
-                self.partial.drain(..self.partial.len() - left);
-            }
-            if count < scratch.len() {
-                // The socket is drained; what comes now wakes the poll.
-                return Ok(());
             }
         }
     }
 
     /// The connection's end as an error.
     pub(super) fn lost(&self, source: io::Error) -> BenchError {
-        BenchError::Lost { client: self.client.clone(), source }
+        match self.input.farewell {
+            Some(reason) => {
+                self.protocol(format!("the broker closed the connection with reason {reason:#04X}"))
+            }
+            None => BenchError::Lost { client: self.client.clone(), source },
+        }
     }
 
     /// Writes the output and reads, blocking, until a frame of this type has come.
-    fn wait_for(
+    fn wait_for<T>(
         &mut self,
         first: u8,
-        check: impl Fn(Frame<'_>) -> Result<(), String>,
-    ) -> Result<(), BenchError> {
-        self.flush()?;
+        check: impl Fn(Frame<'_>) -> Result<T, String>,
+    ) -> Result<T, BenchError> {
         let mut scratch = vec![0; 4096];
         let mut answer = None;
-        while answer.is_none() {
-            let count = match self.stream.read(&mut scratch) {
-                Ok(0) => return Err(self.protocol("the broker closed the connection".to_owned())),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.lost(error)),
-            };
-            self.partial.extend_from_slice(scratch.get(..count).unwrap_or_default());
-            let mut rest = self.partial.as_slice();
-            while answer.is_none()
-                && let Some(frame) = Frame::take(&mut rest)
-            {
-                answer = (frame.first == first).then(|| check(frame));
+        loop {
+            // Each read may have brought something of TLS or WebSocket that is to be answered.
+            self.flush()?;
+            if let Some(answer) = answer {
+                return Result::map_err(answer, |what| self.protocol(what));
             }
-            let left = rest.len();
-            self.partial.drain(..self.partial.len() - left);
+            let Self { transport, input, output, .. } = self;
+            let mut on_frame = |frame: Frame<'_>, _: &mut Vec<u8>| {
+                if frame.first == first && answer.is_none() {
+                    answer = Some(check(frame));
+                }
+            };
+            let mut on_bytes = |bytes: &[u8]| input.take(bytes, &mut output.bytes, &mut on_frame);
+            match transport.read(&mut scratch, &mut on_bytes) {
+                Ok(Received::End) if answer.is_none() => {
+                    return Err(self.lost(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Ok(Received::Nothing) => return Err(self.lost(io::ErrorKind::TimedOut.into())),
+                Ok(Received::Bytes(_) | Received::End) => {}
+                Err(error) => return Err(self.lost(error)),
+            }
         }
-        answer.unwrap_or(Ok(())).map_err(|what| self.protocol(what))
+    }
+
+    /// A message that the broker did not take, as an error.
+    pub(super) fn refused(&self, reason: u8) -> BenchError {
+        self.protocol(format!("the broker refused a message with reason {reason:#04X}"))
     }
 
     /// A breach of the protocol as an error.
@@ -194,13 +207,37 @@ impl Link {
     }
 }
 
+impl Input {
+    /// Hands over each whole frame, and keeps the rest.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        output: &mut Vec<u8>,
+        on_frame: &mut impl FnMut(Frame<'_>, &mut Vec<u8>),
+    ) {
+        let farewell = &mut self.farewell;
+        if self.partial.is_empty() {
+            let rest = frames(bytes, farewell, output, on_frame);
+            self.partial.extend_from_slice(rest);
+        } else {
+            self.partial.extend_from_slice(bytes);
+            let left = frames(&self.partial, farewell, output, on_frame).len();
+            self.partial.drain(..self.partial.len() - left);
+        }
+    }
+}
+
 /// Hands over each whole frame; returns what is left.
 fn frames<'a>(
     mut bytes: &'a [u8],
+    farewell: &mut Option<u8>,
     output: &mut Vec<u8>,
     on_frame: &mut impl FnMut(Frame<'_>, &mut Vec<u8>),
 ) -> &'a [u8] {
     while let Some(frame) = Frame::take(&mut bytes) {
+        if frame.first == wire::DISCONNECT {
+            *farewell = Some(frame.body.first().copied().unwrap_or_default());
+        }
         on_frame(frame, output);
     }
     bytes

@@ -20,6 +20,9 @@ pub struct Phase {
     pub published: u64,
     /// Messages received in it.
     pub received: u64,
+    /// Those of them that came with a topic alias in the place of their topic.
+    #[serde(default)]
+    pub aliased: u64,
     /// What did not come, or came twice.
     pub faults: Faults,
     /// From sending to receiving.
@@ -39,7 +42,8 @@ pub struct Faults {
     pub missing: u64,
     /// They came again, or after a later one.
     pub repeated: u64,
-    /// They came to somebody who had not asked for them, or were not what was sent.
+    /// They came to somebody who had not asked for them, were not what was sent, or, of a shared subscription, came to one of its
+    /// members after a later one.
     pub wrong: u64,
     /// The run was given up before its end.
     pub gave_up: bool,
@@ -154,11 +158,12 @@ impl Display for Phase {
         let rate = grouped(self.rate() as u64);
         writeln!(f, "{name}: {} {unit}s in {seconds:.2} s, {rate} a second", grouped(*operations))?;
         if self.published > 0 || self.received > 0 {
-            line(
-                f,
-                "messages",
-                &format!("{} published, {} received", grouped(self.published), grouped(self.received)),
-            )?;
+            let mut text =
+                format!("{} published, {} received", grouped(self.published), grouped(self.received));
+            if self.aliased > 0 {
+                text.push_str(&format!(" ({} by an alias)", grouped(self.aliased)));
+            }
+            line(f, "messages", &text)?;
         }
         if let Some(latency) = &self.latency {
             line(f, "latency", &latency.to_string())?;

@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::link::{Link, READ_BYTES};
 use super::report::{self, Faults, Latency, Phase, Report};
 use super::target::{Target, TargetOptions};
-use super::wire::{self, Frame, STAMP_BYTES, Stamp};
+use super::wire::{self, Frame, Head, STAMP_BYTES, Stamp};
 
 /// Bytes that are gathered before they are written.
 const OUTPUT_BYTES: usize = 64 * 1024;
@@ -131,6 +131,8 @@ fn publish_all(
     payload: Option<usize>,
 ) -> Result<Phase, BenchError> {
     let mut alone = Alone::open(target, name)?;
+    let version = alone.link.version();
+    let mut refused = None;
     let meter = target.meter();
     alone.clock = Clock::start();
     let mut sent = 0;
@@ -145,7 +147,9 @@ fn publish_all(
             // 1 to 65535, again and again: far more than are in flight.
             let id = (sent % u32::from(u16::MAX)) as u16 + 1;
             let payload = payload.map(|bytes| (stamp, bytes));
-            wire::retained(alone.link.output(), &topic(target, sent), options.qos, id, payload);
+            let topic = topic(target, sent);
+            let head = Head { version, topic: &topic, alias: None, qos: options.qos, retain: true };
+            wire::publish(alone.link.output(), &head, id, payload);
             sent += 1;
             if sent == options.count {
                 alone.link.output().extend_from_slice(&wire::PINGREQ_FRAME);
@@ -156,11 +160,15 @@ fn publish_all(
         }
         let more = sent < options.count && sent - acknowledged < window;
         let goes_on = alone.turn(more, |frame, out| match frame.first {
+            wire::PUBREC | wire::PUBACK if frame.reason() >= wire::FAILURE => refused = Some(frame.reason()),
             wire::PUBREC => wire::acknowledge(out, wire::PUBREL, frame.id().unwrap_or_default()),
             wire::PUBACK | wire::PUBCOMP => acknowledged += 1,
             wire::PINGRESP => ponged = true,
             _ => {}
         })?;
+        if let Some(reason) = refused {
+            return Err(alone.link.refused(reason));
+        }
         if !goes_on {
             faults.gave_up = true;
             break;
@@ -182,10 +190,11 @@ fn publish_all(
 /// Subscribes to all and waits until each message has come, once.
 fn replay(options: &RetainedOptions, target: &Target) -> Result<Phase, BenchError> {
     let mut alone = Alone::open(target, "replay")?;
+    let version = alone.link.version();
     let meter = target.meter();
     alone.clock = Clock::start();
     let clock = alone.clock;
-    wire::subscribe(alone.link.output(), 1, &[format!("{}/#", target.prefix)], options.qos);
+    wire::subscribe(alone.link.output(), version, 1, &[format!("{}/#", target.prefix)], options.qos);
     let mut seen = Seen::new(options.count);
     let mut since_subscribe = report::histogram();
     let mut asked = false;
@@ -197,7 +206,7 @@ fn replay(options: &RetainedOptions, target: &Target) -> Result<Phase, BenchErro
             wire::PINGRESP => ponged = true,
             wire::PUBREL => wire::acknowledge(out, wire::PUBCOMP, frame.id().unwrap_or_default()),
             first if first & 0xF0 == wire::PUBLISH => {
-                let Some(publish) = frame.publish() else {
+                let Some(publish) = frame.publish(version) else {
                     seen.faults.wrong += 1;
                     return;
                 };

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+/// By how many seconds ticks may say more than threads do: two roundings.
+const THREADS_LACK_MAX: f64 = 0.02;
+
 /// A process that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Process {
@@ -13,8 +16,10 @@ pub(super) struct Process {
 /// A process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sample {
-    /// User and system time of all its threads since it began, in seconds.
+    /// User and system time of all its threads since it began, in seconds: exact to a tick (a hundredth).
     pub(super) cpu_seconds: f64,
+    /// The same of the threads that it has now, exact to a nanosecond. 0: the system does not tell.
+    pub(super) thread_seconds: f64,
     /// Resident memory.
     pub(super) rss_bytes: u64,
 }
@@ -49,8 +54,30 @@ impl Process {
         let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
         Some(Sample {
             cpu_seconds: ticks as f64 / ticks_per_second as f64,
+            thread_seconds: self.thread_seconds().unwrap_or_default(),
             rss_bytes: pages * rustix::param::page_size() as u64,
         })
+    }
+}
+
+impl Process {
+    fn thread_seconds(self) -> Option<f64> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+        let nanos = threads.filter_map(|thread| {
+            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Some(nanos.sum::<u64>() as f64 / 1e9)
+    }
+}
+
+impl Sample {
+    /// CPU seconds since an earlier sample. Ticks are too coarse for a short run; but if they say clearly more than the threads
+    /// do, then some of those have ended.
+    pub(super) fn cpu_seconds_since(&self, earlier: &Self) -> f64 {
+        let ticks = self.cpu_seconds - earlier.cpu_seconds;
+        let threads = self.thread_seconds - earlier.thread_seconds;
+        if threads > 0.0 && ticks - threads < THREADS_LACK_MAX { threads } else { ticks }
     }
 }
 
@@ -110,5 +137,24 @@ mod tests {
     fn a_process_has_memory_and_an_ended_one_nothing() {
         assert!(Process::own().sample().expect("alive").rss_bytes > 0);
         assert_eq!(Process { pid: u32::MAX }.sample(), None);
+    }
+
+    #[test]
+    fn the_time_of_threads_counts_unless_some_have_ended() {
+        let sample = |cpu_seconds, thread_seconds| Sample { cpu_seconds, thread_seconds, rss_bytes: 0 };
+        let since = |now: Sample, earlier: Sample| (now.cpu_seconds_since(&earlier) * 1e6).round() / 1e6;
+        assert_eq!(since(sample(1.01, 1.0154), sample(1.0, 1.0)), 0.0154);
+        assert_eq!(since(sample(1.5, 1.2), sample(1.0, 1.0)), 0.5, "a thread has ended in between");
+        assert_eq!(since(sample(1.5, 0.0), sample(1.0, 0.0)), 0.5, "threads are not told");
+    }
+
+    #[test]
+    fn the_time_of_a_thread_that_works_grows() {
+        let before = Process::own().sample().expect("alive");
+        let mut sum = 0_u64;
+        while Process::own().sample().expect("alive").cpu_seconds_since(&before) < 0.001 {
+            sum = (0..10_000_u64).fold(sum, u64::wrapping_add);
+        }
+        assert!(std::hint::black_box(sum) > 0);
     }
 }

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::link::{Link, READ_BYTES};
 use super::report::{self, Latency, Phase, Report};
 use super::target::{Target, TargetOptions};
+use super::transport::Transport;
 use super::wire;
 
 /// The options of `distkv bench mqtt storm`.
@@ -126,8 +127,11 @@ impl<'a> Storm<'a> {
             let server = self.target.address().to_string();
             BenchError::Connect { client: client.clone(), server, source }
         })?;
-        let mut link = Link::new(client.clone(), stream.into());
-        wire::connect(link.output(), &client, self.target.login());
+        let transport =
+            Transport::new(stream.into(), self.target.layers()).map_err(super::system("client of TLS"))?;
+        let login = self.target.login();
+        let mut link = Link::new(client.clone(), login.version, transport);
+        wire::connect(link.output(), &client, login, 0);
         link.register(self.poll.registry(), slot)?;
         if let Some(place) = self.attempts.get_mut(slot) {
             *place = Some(Attempt { link, begun_nanos, answer: Answer::None });
@@ -142,9 +146,9 @@ impl<'a> Storm<'a> {
         let Some(Some(attempt)) = self.attempts.get_mut(slot) else { return Ok(()) };
         let Attempt { link, begun_nanos, answer } = attempt;
         link.flush()?;
-        let (clock, latency) = (self.clock, &mut self.latency);
+        let (clock, latency, version) = (self.clock, &mut self.latency, link.version());
         link.read(scratch, |frame, out| {
-            let accepted = frame.first == wire::CONNACK && frame.body == [0, 0];
+            let accepted = frame.connack(version).is_some_and(|connack| connack.code == 0);
             *answer = if accepted { Answer::Accepted } else { Answer::Refused };
             latency.saturating_record(clock.nanos() - *begun_nanos);
             out.extend_from_slice(&wire::DISCONNECT_FRAME);

@@ -1,15 +1,30 @@
 //! The broker under load: where it is, how it is watched, and how its clients are made.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::BenchError;
 use super::link::Link;
 use super::report::ServerCost;
 use super::server::{Process, Sample};
-use super::wire::Login;
+use super::tls::Trust;
+use super::transport::Layers;
+use super::wire::{Connack, Login};
+
+/// The versions of MQTT that the load tool speaks, by mosquitto's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MqttVersion {
+    /// MQTT 3.1.1
+    #[default]
+    #[value(name = "mqttv311", alias = "311")]
+    V3_1_1,
+    /// MQTT 5
+    #[value(name = "mqttv5", alias = "5")]
+    V5,
+}
 
 /// The options that all scenarios have in common.
 #[derive(Args, Clone, Debug)]
@@ -20,6 +35,18 @@ pub struct TargetOptions {
     /// Port of the broker
     #[arg(short, long, default_value_t = 1883, global = true)]
     pub port: u16,
+    /// Version of MQTT
+    #[arg(short = 'V', long, value_enum, default_value_t, global = true)]
+    pub mqtt_version: MqttVersion,
+    /// Connect by TLS; any certificate is taken, and each connection makes a whole handshake
+    #[arg(long, global = true)]
+    pub tls: bool,
+    /// With --tls: take only certificates that those in this file (PEM) have signed for the host
+    #[arg(long, value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
+    /// Connect by WebSocket, with one packet in each frame
+    #[arg(long, global = true)]
+    pub websocket: bool,
     /// User name
     #[arg(short, long, global = true)]
     pub username: Option<String>,
@@ -48,6 +75,7 @@ pub struct TargetOptions {
 pub(super) struct Target {
     address: SocketAddr,
     login: Login,
+    layers: Layers,
     process: Option<Process>,
     pub(super) prefix: String,
     pub(super) stall: Duration,
@@ -63,6 +91,13 @@ impl Target {
                 "--prefix: a topic of at most 1000 bytes, no wildcards".to_owned(),
             ));
         }
+        if options.ca.is_some() && !options.tls {
+            return Err(BenchError::Usage("--ca needs --tls".to_owned()));
+        }
+        let layers = Layers {
+            tls: options.tls.then(|| Trust::new(host, options.ca.as_deref())).transpose()?,
+            websocket: options.websocket.then(|| host.clone()),
+        };
         let resolve = |source| BenchError::Resolve { host: host.clone(), source };
         let address = (host.as_str(), *port)
             .to_socket_addrs()
@@ -83,7 +118,12 @@ impl Target {
             .or_else(|| address.ip().is_loopback().then(|| Process::listening_on(*port)).flatten());
         Ok(Self {
             address,
-            login: Login { user: options.username.clone(), password: options.password.clone() },
+            login: Login {
+                version: options.mqtt_version,
+                user: options.username.clone(),
+                password: options.password.clone(),
+            },
+            layers,
             process,
             prefix: prefix.clone(),
             stall: Duration::from_secs(options.stall),
@@ -101,9 +141,24 @@ impl Target {
         &self.login
     }
 
+    /// What is on the clients' sockets.
+    pub(super) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
     /// Connects one client, `kind` and `number` make its id.
     pub(super) fn open(&self, kind: &str, number: usize) -> Result<Link, BenchError> {
-        Link::open(self.address, self.client_id(kind, number), &self.login)
+        Ok(self.open_with_aliases(kind, number, 0)?.0)
+    }
+
+    /// Connects one client to which the broker may send so many topic aliases.
+    pub(super) fn open_with_aliases(
+        &self,
+        kind: &str,
+        number: usize,
+        aliases: u16,
+    ) -> Result<(Link, Connack), BenchError> {
+        Link::open(self.address, &self.layers, self.client_id(kind, number), &self.login, aliases)
     }
 
     /// A client id that does not meet those of another run.
@@ -140,7 +195,7 @@ impl Meter {
         let now = process.sample()?;
         Some(ServerCost {
             pid: process.pid,
-            cpu_seconds: now.cpu_seconds - before.cpu_seconds,
+            cpu_seconds: now.cpu_seconds_since(&before),
             rss_before: before.rss_bytes,
             rss_after: now.rss_bytes,
         })
@@ -148,6 +203,6 @@ impl Meter {
 
     /// CPU seconds of the load tool since the meter was made.
     pub(super) fn tool_seconds(&self) -> f64 {
-        Process::own().sample().unwrap_or_default().cpu_seconds - self.tool.cpu_seconds
+        Process::own().sample().unwrap_or_default().cpu_seconds_since(&self.tool)
     }
 }

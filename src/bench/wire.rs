@@ -1,7 +1,12 @@
-//! The few packets of MQTT 3.1.1 that a load needs, written as bytes and read in place.
+//! The few packets of MQTT 3.1.1 and MQTT 5 that a load needs, written as bytes and read in place.
 //!
 //! It does not use the broker's codec: that one is under test here as well, and a template with three patched fields is cheaper
-//! than any encoder.
+//! than any encoder. In MQTT 5 it writes no property but those about topic aliases, and reads past all that it does not need.
+
+mod property;
+
+use self::property::{RECEIVE_MAXIMUM, TOPIC_ALIAS, TOPIC_ALIAS_MAXIMUM};
+use super::target::MqttVersion;
 
 /// The bytes at the head of each payload: lane, sequence number, time of sending.
 pub(super) const STAMP_BYTES: usize = 16;
@@ -14,21 +19,35 @@ pub(super) const PUBREL: u8 = 0x62;
 pub(super) const PUBCOMP: u8 = 0x70;
 pub(super) const SUBACK: u8 = 0x90;
 pub(super) const PINGRESP: u8 = 0xD0;
+pub(super) const DISCONNECT: u8 = 0xE0;
 
 pub(super) const PINGREQ_FRAME: [u8; 2] = [0xC0, 0];
-pub(super) const DISCONNECT_FRAME: [u8; 2] = [0xE0, 0];
+/// In MQTT 5, too: "normal" needs no reason code.
+pub(super) const DISCONNECT_FRAME: [u8; 2] = [DISCONNECT, 0];
+
+/// From this reason code on it is a failure.
+pub(super) const FAILURE: u8 = 0x80;
 
 /// Who a client says it is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Login {
+    pub(super) version: MqttVersion,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
 }
 
 /// Appends CONNECT with a clean session and the longest keep alive (some brokers refuse 0), so that nobody need ping.
-pub(super) fn connect(out: &mut Vec<u8>, client: &str, login: &Login) {
+/// In MQTT 5 the broker may use as many topic aliases as `aliases` says.
+pub(super) fn connect(out: &mut Vec<u8>, client: &str, login: &Login, aliases: u16) {
     let mut flags = 0x02;
     let mut tail = Vec::new();
+    if login.version == MqttVersion::V5 {
+        let [high, low] = aliases.to_be_bytes();
+        match aliases {
+            0 => tail.push(0),
+            _ => tail.extend_from_slice(&[3, TOPIC_ALIAS_MAXIMUM, high, low]),
+        }
+    }
     string(&mut tail, client);
     if let Some(user) = &login.user {
         flags |= 0x80;
@@ -38,45 +57,76 @@ pub(super) fn connect(out: &mut Vec<u8>, client: &str, login: &Login) {
             string(&mut tail, password);
         }
     }
+    let level = match login.version {
+        MqttVersion::V3_1_1 => 4,
+        MqttVersion::V5 => 5,
+    };
     out.push(0x10);
     length(out, 10 + tail.len());
-    out.extend_from_slice(&[0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0xFF, 0xFF]);
+    out.extend_from_slice(&[0, 4, b'M', b'Q', b'T', b'T', level, flags, 0xFF, 0xFF]);
     out.extend_from_slice(&tail);
 }
 
 /// Appends SUBSCRIBE.
-pub(super) fn subscribe(out: &mut Vec<u8>, id: u16, filters: &[String], qos: u8) {
+pub(super) fn subscribe(out: &mut Vec<u8>, version: MqttVersion, id: u16, filters: &[String], qos: u8) {
+    let properties: &[u8] = if version == MqttVersion::V5 { &[0] } else { &[] };
     out.push(0x82);
-    length(out, 2 + filters.iter().map(|filter| filter.len() + 3).sum::<usize>());
+    length(out, 2 + properties.len() + filters.iter().map(|filter| filter.len() + 3).sum::<usize>());
     out.extend_from_slice(&id.to_be_bytes());
+    out.extend_from_slice(properties);
     for filter in filters {
         string(out, filter);
         out.push(qos);
     }
 }
 
-/// Appends PUBACK, PUBREC, PUBREL or PUBCOMP.
+/// Appends PUBACK, PUBREC, PUBREL or PUBCOMP: success, in the short form that all versions have.
 pub(super) fn acknowledge(out: &mut Vec<u8>, first: u8, id: u16) {
     let [high, low] = id.to_be_bytes();
     out.extend_from_slice(&[first, 2, high, low]);
 }
 
-/// Appends a PUBLISH up to its payload, with packet id 0.
-fn publish_head(out: &mut Vec<u8>, topic: &str, qos: u8, retain: bool, payload_bytes: usize) {
-    out.push(PUBLISH | qos << 1 | u8::from(retain));
-    let id = [0; 2];
-    let id = if qos > 0 { id.as_slice() } else { &[] };
-    length(out, 2 + topic.len() + id.len() + payload_bytes);
-    string(out, topic);
-    out.extend_from_slice(id);
+/// What stands before the payload of a PUBLISH, but for the packet id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    pub(super) version: MqttVersion,
+    /// Empty: the one that the alias stands for.
+    pub(super) topic: &'a str,
+    /// MQTT 5 only.
+    pub(super) alias: Option<u16>,
+    pub(super) qos: u8,
+    pub(super) retain: bool,
 }
 
-/// Appends a retained PUBLISH. Without a stamp its payload is empty: it deletes.
-pub(super) fn retained(out: &mut Vec<u8>, topic: &str, qos: u8, id: u16, payload: Option<(Stamp, usize)>) {
-    publish_head(out, topic, qos, true, payload.map_or(0, |(_, bytes)| bytes));
+impl Head<'_> {
+    /// Appends it with packet id 0. Returns where the packet id is.
+    fn append(&self, out: &mut Vec<u8>, payload_bytes: usize) -> Option<usize> {
+        let Self { version, topic, alias, qos, retain } = *self;
+        let id = [0; 2];
+        let id = if qos > 0 { id.as_slice() } else { &[] };
+        let [high, low] = alias.unwrap_or_default().to_be_bytes();
+        let with_alias = [3, TOPIC_ALIAS, high, low];
+        let properties = match (version, alias) {
+            (MqttVersion::V3_1_1, _) => &[],
+            (MqttVersion::V5, None) => [0].as_slice(),
+            (MqttVersion::V5, Some(_)) => &with_alias,
+        };
+        out.push(PUBLISH | qos << 1 | u8::from(retain));
+        length(out, 2 + topic.len() + id.len() + properties.len() + payload_bytes);
+        string(out, topic);
+        let id_at = out.len();
+        out.extend_from_slice(id);
+        out.extend_from_slice(properties);
+        (qos > 0).then_some(id_at)
+    }
+}
+
+/// Appends a PUBLISH. Without a stamp its payload is empty: if it is retained, it deletes.
+pub(super) fn publish(out: &mut Vec<u8>, head: &Head<'_>, id: u16, payload: Option<(Stamp, usize)>) {
+    let id_at = head.append(out, payload.map_or(0, |(_, bytes)| bytes));
     let payload_at = out.len();
-    if qos > 0 {
-        patch(out, payload_at - 2, &id.to_be_bytes());
+    if let Some(at) = id_at {
+        patch(out, at, &id.to_be_bytes());
     }
     if let Some((stamp, bytes)) = payload {
         out.resize(payload_at + bytes, b'x');
@@ -94,12 +144,12 @@ pub(super) struct Template {
 
 impl Template {
     /// A PUBLISH with a payload of `payload_bytes`, of which there are at least [`STAMP_BYTES`].
-    pub(super) fn new(topic: &str, qos: u8, retain: bool, payload_bytes: usize) -> Self {
+    pub(super) fn new(head: &Head<'_>, payload_bytes: usize) -> Self {
         let mut bytes = Vec::new();
-        publish_head(&mut bytes, topic, qos, retain, payload_bytes);
+        let id_at = head.append(&mut bytes, payload_bytes);
         let stamp_at = bytes.len();
         bytes.resize(stamp_at + payload_bytes, b'x');
-        Self { bytes, id_at: (qos > 0).then(|| stamp_at - 2), stamp_at }
+        Self { bytes, id_at, stamp_at }
     }
 
     /// Appends the packet.
@@ -164,22 +214,29 @@ pub(super) struct Publish<'a> {
     pub(super) qos: u8,
     pub(super) retain: bool,
     pub(super) id: u16,
+    /// Empty: the one that the alias stands for.
+    pub(super) topic: &'a [u8],
+    /// 0: none.
+    pub(super) alias: u16,
     pub(super) payload: &'a [u8],
+}
+
+/// What a CONNACK says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Connack {
+    /// 0 is success.
+    pub(super) code: u8,
+    /// How many messages the broker takes that it has not acknowledged.
+    pub(super) receive_maximum: u16,
+    /// How many topic aliases it takes.
+    pub(super) aliases: u16,
 }
 
 impl<'a> Frame<'a> {
     /// Takes the first packet off `bytes`, if it is whole.
     pub(super) fn take(bytes: &mut &'a [u8]) -> Option<Self> {
         let (&first, mut rest) = bytes.split_first()?;
-        let mut len = 0;
-        for shift in [0, 7, 14, 21] {
-            let (&byte, after) = rest.split_first()?;
-            rest = after;
-            len |= usize::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                break;
-            }
-        }
+        let len = property::number(&mut rest)?;
         let (body, after) = rest.split_at_checked(len)?;
         *bytes = after;
         Some(Self { first, body })
@@ -190,17 +247,58 @@ impl<'a> Frame<'a> {
         Some(u16::from_be_bytes(*self.body.first_chunk::<2>()?))
     }
 
+    /// The reason code behind the packet id of an acknowledgement. Where none is said it is success.
+    pub(super) fn reason(&self) -> u8 {
+        self.body.get(2).copied().unwrap_or_default()
+    }
+
+    /// The packet as a CONNACK.
+    pub(super) fn connack(&self, version: MqttVersion) -> Option<Connack> {
+        let ([_, code], mut rest) = self.body.split_first_chunk::<2>()?;
+        let mut connack = Connack { code: *code, receive_maximum: u16::MAX, aliases: 0 };
+        if version == MqttVersion::V5 && self.first == CONNACK {
+            let mut properties = property::block(&mut rest)?;
+            while !properties.is_empty() {
+                let value = |number: u32| u16::try_from(number).ok();
+                match property::take(&mut properties)? {
+                    (RECEIVE_MAXIMUM, number) => connack.receive_maximum = value(number)?,
+                    (TOPIC_ALIAS_MAXIMUM, number) => connack.aliases = value(number)?,
+                    _ => {}
+                }
+            }
+        }
+        (self.first == CONNACK && rest.is_empty()).then_some(connack)
+    }
+
+    /// The codes of a SUBACK.
+    pub(super) fn codes(&self, version: MqttVersion) -> Option<&'a [u8]> {
+        let mut rest = self.body.get(2..)?;
+        if version == MqttVersion::V5 {
+            property::block(&mut rest)?;
+        }
+        Some(rest)
+    }
+
     /// The packet as a PUBLISH.
-    pub(super) fn publish(&self) -> Option<Publish<'a>> {
+    pub(super) fn publish(&self, version: MqttVersion) -> Option<Publish<'a>> {
         let qos = self.first >> 1 & 3;
         let topic_bytes = usize::from(self.id()?);
-        let mut payload = self.body.get(2 + topic_bytes..)?;
+        let (topic, mut payload) = self.body.get(2..)?.split_at_checked(topic_bytes)?;
         let mut id = 0;
         if qos > 0 {
             let (bytes, rest) = payload.split_first_chunk::<2>()?;
             (id, payload) = (u16::from_be_bytes(*bytes), rest);
         }
-        Some(Publish { qos, retain: self.first & 1 == 1, id, payload })
+        let mut alias = 0;
+        if version == MqttVersion::V5 {
+            let mut properties = property::block(&mut payload)?;
+            while !properties.is_empty() {
+                if let (TOPIC_ALIAS, number) = property::take(&mut properties)? {
+                    alias = u16::try_from(number).ok()?;
+                }
+            }
+        }
+        Some(Publish { qos, retain: self.first & 1 == 1, id, topic, alias, payload })
     }
 }
 
@@ -223,45 +321,4 @@ fn length(out: &mut Vec<u8>, mut len: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_template_is_a_publish_with_its_id_and_stamp() {
-        for (qos, payload_bytes) in [(0, STAMP_BYTES), (1, 64), (2, 200), (1, 20_000)] {
-            let template = Template::new("a/b", qos, true, payload_bytes);
-            let stamp = Stamp { lane: 3, sequence: 70_000, sent_nanos: 1 << 40 };
-            let mut bytes = Vec::new();
-            template.append(&mut bytes, 513, stamp);
-            let mut rest = bytes.as_slice();
-            let publish = Frame::take(&mut rest).expect("whole").publish().expect("a PUBLISH");
-            assert!(rest.is_empty());
-            assert_eq!((publish.qos, publish.retain), (qos, true));
-            assert_eq!(publish.id, if qos > 0 { 513 } else { 0 });
-            assert_eq!(publish.payload.len(), payload_bytes);
-            assert_eq!(Stamp::read(publish.payload), Some(stamp));
-        }
-    }
-
-    #[test]
-    fn a_frame_is_taken_only_when_it_is_whole() {
-        let mut whole = Vec::new();
-        subscribe(&mut whole, 9, &["a/#".to_owned(), "b".repeat(200)], 1);
-        for cut in 0..whole.len() {
-            let mut part = whole.get(..cut).expect("in range");
-            assert_eq!(Frame::take(&mut part), None);
-            assert_eq!(part.len(), cut);
-        }
-        let mut rest = whole.as_slice();
-        assert_eq!(Frame::take(&mut rest).and_then(|frame| frame.id()), Some(9));
-        assert!(rest.is_empty());
-    }
-
-    #[test]
-    fn connect_has_the_flags_of_what_follows() {
-        let mut bytes = Vec::new();
-        let login = Login { user: Some("u".to_owned()), password: Some("p".to_owned()) };
-        connect(&mut bytes, "me", &login);
-        assert_eq!(bytes, b"\x10\x14\0\x04MQTT\x04\xC2\xFF\xFF\0\x02me\0\x01u\0\x01p");
-    }
-}
+mod tests;

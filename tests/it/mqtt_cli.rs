@@ -205,6 +205,16 @@ fn the_load_tool_counts_every_message() {
         "retained -n 3000 -q 1 --replays 2 --clear",
         "idle -n 100 --subscribe --hold 0",
         "storm -n 300 --parallel 20",
+        "flow -n 20000 -V 5",
+        "flow -n 5000 -V 5 -q 1 -P 3 -S 2 -T 5",
+        "flow -n 5000 -V 5 -q 2",
+        "flow -n 5000 -V 5 -q 1 -P 3 -S 2 -T 5 --aliases",
+        "flow -n 5000 -S 20 --share some",
+        "flow -n 5000 -V 5 -q 1 -P 2 -S 20 -T 2 --share some",
+        "flow -n 3000 -V 5 -q 2 -S 5 --share some",
+        "retained -n 3000 -V 5 -q 1 --replays 2 --clear",
+        "idle -n 100 -V 5 --subscribe --hold 0",
+        "storm -n 300 -V 5 --parallel 20",
     ] {
         let mut arguments = vec!["bench", "mqtt"];
         arguments.extend(scenario.split(' '));
@@ -214,6 +224,31 @@ fn the_load_tool_counts_every_message() {
         assert!(output.status.success(), "{scenario}: {text}{}", String::from_utf8_lossy(&output.stderr));
         assert!(text.contains(r#""missing":0,"repeated":0,"wrong":0,"gave_up":false"#), "{scenario}: {text}");
     }
+}
+
+#[test]
+fn the_load_tool_sees_topic_aliases_both_ways() {
+    let server = Server::start();
+    let output = distkv(&[
+        "bench",
+        "mqtt",
+        "flow",
+        "-n",
+        "2000",
+        "-T",
+        "3",
+        "-V",
+        "5",
+        "--aliases",
+        "--json",
+        "-p",
+        &server.port(),
+    ]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let phase = &report["phases"][0];
+    assert_eq!(phase["received"], 2000, "{report}");
+    // All but the first of each topic.
+    assert_eq!(phase["aliased"], 1997, "{report}");
 }
 
 #[test]

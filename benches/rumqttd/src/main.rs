@@ -1,4 +1,4 @@
-//! rumqttd as a program, so that `benches/compare` can measure it: `distkv-bench-rumqttd PORT`.
+//! rumqttd as a program, so that `benches/compare` can measure it: `distkv-bench-rumqttd PORT PORT-FOR-MQTT-5`.
 //!
 //! Its limits are as wide as those of the other servers in the comparison. It keeps nothing on disk.
 
@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let port: u16 = std::env::args().nth(1).ok_or("usage: distkv-bench-rumqttd PORT")?.parse()?;
-    let server = ServerSettings {
+    let port = |at| std::env::args().nth(at).ok_or("usage: distkv-bench-rumqttd PORT PORT-FOR-MQTT-5");
+    let server = |port: u16| ServerSettings {
         name: "bench".to_owned(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         tls: None,
@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             max_segment_count: 10,
             ..RouterConfig::default()
         },
-        v4: Some(HashMap::from([("bench".to_owned(), server)])),
+        v4: Some(HashMap::from([("mqtt3".to_owned(), server(port(1)?.parse()?))])),
+        v5: Some(HashMap::from([("mqtt5".to_owned(), server(port(2)?.parse()?))])),
         ..Config::default()
     };
     Broker::new(config).start()?;

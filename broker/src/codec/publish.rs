@@ -136,7 +136,7 @@ pub struct Publish<'a> {
 
 impl<'a> Publish<'a> {
     /// Reads what follows the fixed header, whose flags have been checked.
-    #[inline]
+    #[inline(always)]
     pub(super) fn decode(first: u8, body: &'a [u8], version: ProtocolVersion) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(PacketType::Publish, body);
         let topic = reader.utf8()?;
@@ -168,6 +168,7 @@ impl<'a> Publish<'a> {
     ///
     /// # Errors
     /// The topic or the packet is too long; nothing was appended.
+    #[inline]
     pub fn encode(&self, out: &mut Vec<u8>, version: ProtocolVersion) -> Result<(), EncodeError> {
         self.header().encode(out, version)?;
         out.extend_from_slice(self.payload);

@@ -55,10 +55,15 @@ impl<T: Transport> Connection<T> {
         let topic = topic::mounted(self.manner.mount.as_deref(), topic);
         let shared = owner.map(|owner| owner.slice_ref(publish.payload));
         let application = publish.properties.application;
-        let wishes = Wishes { condition: requests::condition(&application.user()), delay };
         let mut own = Vec::new();
-        // Mostly there are none. Nobody's but ours go out under our names.
+        let mut condition = Ok(None);
+        if !application.is_empty() {
+            condition = requests::condition(&application.user());
+        }
+        let wishes = Wishes { condition, delay };
+        // Nobody's but ours go out under our names.
         let properties = match application.as_block() {
+            Some([]) => &[],
             Some(block) if !application.user().iter().any(|(name, _)| requests::is_reserved(name)) => block,
             _ => {
                 application.append_filtered(&mut own, |name| !requests::is_reserved(name));

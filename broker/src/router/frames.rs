@@ -136,7 +136,7 @@ const FORMS: usize = 12;
 /// The frames of one message.
 #[derive(Debug)]
 pub(crate) struct Frames<'a> {
-    message: Outgoing<'a>,
+    message: &'a Outgoing<'a>,
     buffers: Box<Buffers>,
     /// Which heads are of this message; the bit above them: the block is.
     made: u16,
@@ -149,8 +149,8 @@ const PROVENANCE_MADE: u16 = 2 << FORMS;
 
 impl<'a> Frames<'a> {
     /// `buffers` are to be used.
-    pub(crate) fn new(message: &Outgoing<'a>, buffers: Box<Buffers>) -> Self {
-        Self { message: *message, buffers, made: 0, shared: None }
+    pub(crate) fn new(message: &'a Outgoing<'a>, buffers: Box<Buffers>) -> Self {
+        Self { message, buffers, made: 0, shared: None }
     }
 
     /// Gives the buffers back.
@@ -159,8 +159,8 @@ impl<'a> Frames<'a> {
     }
 
     /// The message itself.
-    pub(crate) fn message(&self) -> &Outgoing<'a> {
-        &self.message
+    pub(crate) fn message(&self) -> &'a Outgoing<'a> {
+        self.message
     }
 
     /// The frame for one subscriber. `alias` is what its outbox has found for the topic.
@@ -207,7 +207,7 @@ impl<'a> Frames<'a> {
         } else if let Some(byte) = head.first_mut() {
             *byte = first;
         }
-        let (tail, shared) = payload_of(&self.message, &mut self.shared);
+        let (tail, shared) = payload_of(self.message, &mut self.shared);
         Frame { head, id: id.map(PacketId::get), properties, tail, shared, payload }
     }
 
@@ -229,14 +229,14 @@ impl<'a> Frames<'a> {
         let Buffers { own_head, own_block, .. } = &mut *self.buffers;
         let properties: &[u8] = if shape.v5 { own_block } else { &[] };
         put_head(own_head, first_byte(terms, dup), topic, id.is_some(), properties.len() + payload);
-        let (tail, shared) = payload_of(&self.message, &mut self.shared);
+        let (tail, shared) = payload_of(self.message, &mut self.shared);
         Frame { head: own_head, id: id.map(PacketId::get), properties, tail, shared, payload }
     }
 
     /// The block of properties which everybody of MQTT 5 gets: expiry and what travels with the message.
     fn make_block(&mut self) {
         self.made |= BLOCK_MADE;
-        let Outgoing { expiry, properties, .. } = self.message;
+        let Outgoing { expiry, properties, .. } = *self.message;
         let block = &mut self.buffers.block;
         block.clear();
         put_number(block, expiry_len(expiry) + properties.len());
@@ -255,7 +255,7 @@ impl<'a> Frames<'a> {
                 put_provenance(block, provenance);
             }
         }
-        let Outgoing { expiry, properties, .. } = self.message;
+        let Outgoing { expiry, properties, .. } = *self.message;
         let Buffers { own_block, provenance: told, .. } = &mut *self.buffers;
         let told: &[u8] = if provenance { told } else { &[] };
         let identifiers = special.map_or(&[][..], |special| &special.identifiers);
@@ -279,7 +279,7 @@ impl<'a> Frames<'a> {
 
     /// How many bytes the frame for one subscriber has, without an alias.
     pub(crate) fn len_for(&mut self, shape: Shape, terms: &Terms, id: bool) -> usize {
-        let Outgoing { topic, payload, expiry, properties, .. } = self.message;
+        let Outgoing { topic, payload, expiry, properties, .. } = *self.message;
         let mut rest = 2 + topic.len() - usize::from(shape.mount).min(topic.len())
             + if id { 2 } else { 0 }
             + payload.len();
@@ -299,7 +299,7 @@ impl<'a> Frames<'a> {
 
     /// The message as sessions keep it. `provenance`: with where its value comes from.
     pub(crate) fn keep(&mut self, topic: &Arc<str>, provenance: bool) -> Message {
-        let Outgoing { payload, shared, qos, properties, expiry, .. } = self.message;
+        let Outgoing { payload, shared, qos, properties, expiry, .. } = *self.message;
         let payload = if payload.len() <= COPIED_MAX {
             Bytes::copy_from_slice(payload)
         } else {

@@ -1,7 +1,8 @@
 //! Who publishes what to whom, and what has arrived: pure bookkeeping, without sockets and clock.
 //!
 //! A *lane* is one publisher on one topic; messages of a lane arrive in order, so each is known by its lane and its number in it.
-//! A *group* is a set of topics that the same subscribers take.
+//! A *group* is a set of topics that the same subscribers take. If its subscriptions are shared, each message comes to any one of
+//! them, and only what comes to the same one is in order.
 
 use super::super::report::Faults;
 use super::super::wire::Stamp;
@@ -12,6 +13,8 @@ pub(super) struct Topology {
     pub(super) publishers: usize,
     pub(super) subscribers: usize,
     pub(super) topics: usize,
+    /// Subscribers of the same topics share each message: one of them gets it.
+    pub(super) shared: bool,
 }
 
 impl Topology {
@@ -45,10 +48,12 @@ impl Topology {
         (self.group_of_subscriber(subscriber)..self.topics).step_by(self.groups())
     }
 
-    /// How many subscribers take a topic.
+    /// How many subscribers get a message of a topic.
     fn fan_out(self, topic: usize) -> usize {
         let group = self.group_of_topic(topic);
-        (0..self.subscribers).filter(|&subscriber| self.group_of_subscriber(subscriber) == group).count()
+        let takes = |&subscriber: &usize| self.group_of_subscriber(subscriber) == group;
+        let takers = (0..self.subscribers).filter(takes).count();
+        if self.shared { takers.min(1) } else { takers }
     }
 }
 
@@ -57,6 +62,7 @@ impl Topology {
 pub(super) struct Ledger {
     lanes: Vec<Lane>,
     receivers: Vec<Receiver>,
+    shared: bool,
     /// Messages published.
     pub(super) sent: u64,
     /// Messages received, by all subscribers.
@@ -119,7 +125,8 @@ impl Ledger {
             Receiver { group, next: vec![0; slots.get(group).copied().unwrap_or(0)] }
         });
         let receivers = receivers.collect();
-        Self { lanes, receivers, sent: 0, received: 0, expected: 0, faults: Faults::default() }
+        let shared = topology.shared;
+        Self { lanes, receivers, shared, sent: 0, received: 0, expected: 0, faults: Faults::default() }
     }
 
     /// Counts the next message of a lane as sent; `None` if its window is full.
@@ -150,6 +157,9 @@ impl Ledger {
             return None;
         };
         self.received += 1;
+        if self.shared {
+            return lane.receive_shared(next, stamp.sequence, &mut self.faults);
+        }
         // Numbers wrap around; a window is far smaller than half of their range.
         let skipped = stamp.sequence.wrapping_sub(*next);
         if skipped >= u32::MAX / 2 {
@@ -181,6 +191,31 @@ impl Ledger {
 }
 
 impl Lane {
+    /// Counts a message as received by one of those who share it, and for whom `next` is the least number that is in order.
+    fn receive_shared(&mut self, next: &mut u32, sequence: u32, faults: &mut Faults) -> Option<usize> {
+        if sequence.wrapping_sub(self.settled) >= self.next.wrapping_sub(self.settled) {
+            // Before the window: long there. Behind it: never sent.
+            match sequence.wrapping_sub(self.settled) > u32::MAX / 2 {
+                true => faults.repeated += 1,
+                false => faults.wrong += 1,
+            }
+            return None;
+        }
+        let lacking = self.lacking_mut(sequence);
+        if *lacking == 0 {
+            faults.repeated += 1;
+            return None;
+        }
+        *lacking = 0;
+        if sequence.wrapping_sub(*next) >= u32::MAX / 2 {
+            faults.wrong += 1;
+        } else {
+            *next = sequence.wrapping_add(1);
+        }
+        self.settle();
+        Some(self.publisher)
+    }
+
     fn lacking_mut(&mut self, sequence: u32) -> &mut u32 {
         let mask = self.lacking.len() - 1;
         // The ring has at least one place, and the mask is below its size.
@@ -200,7 +235,11 @@ mod tests {
     use super::*;
 
     fn topology(publishers: usize, subscribers: usize, topics: usize) -> Topology {
-        Topology { publishers, subscribers, topics }
+        Topology { publishers, subscribers, topics, shared: false }
+    }
+
+    fn shared(subscribers: usize) -> Topology {
+        Topology { shared: true, ..topology(1, subscribers, 1) }
     }
 
     fn topics(topology: Topology, subscriber: usize) -> Vec<usize> {
@@ -291,5 +330,57 @@ mod tests {
             assert!(ledger.send(0, 0).is_some());
         }
         assert_eq!(ledger.outstanding(), 0);
+    }
+
+    #[test]
+    fn a_shared_message_may_come_to_any_member_and_opens_the_window() {
+        let mut ledger = Ledger::new(shared(3), 2);
+        for round in 0..10 {
+            let first = ledger.send(0, 0).expect("open");
+            let second = ledger.send(0, 0).expect("open");
+            assert_eq!(ledger.send(0, 0), None);
+            // What comes to different members is not in order.
+            assert_eq!(ledger.receive(round % 3, second), Some(0));
+            assert_eq!(ledger.send(0, 0), None);
+            assert_eq!(ledger.receive((round + 1) % 3, first), Some(0));
+        }
+        assert_eq!(ledger.outstanding(), 0);
+        assert!(ledger.faults.none());
+    }
+
+    #[test]
+    fn a_shared_message_that_comes_to_two_members_is_told() {
+        let mut ledger = Ledger::new(shared(3), 4);
+        let first = ledger.send(0, 0).expect("open");
+        let second = ledger.send(0, 0).expect("open");
+        // While an earlier one is still to come, and when all are there.
+        ledger.receive(0, second);
+        ledger.receive(1, second);
+        ledger.receive(1, first);
+        ledger.receive(2, first);
+        assert_eq!(ledger.faults, Faults { repeated: 2, ..Faults::default() });
+        assert_eq!(ledger.outstanding(), 0);
+    }
+
+    #[test]
+    fn a_shared_message_that_came_to_nobody_is_outstanding() {
+        let mut ledger = Ledger::new(shared(2), 2);
+        ledger.send(0, 0).expect("open");
+        let second = ledger.send(0, 0).expect("open");
+        ledger.receive(0, second);
+        assert_eq!(ledger.outstanding(), 1);
+        assert_eq!(ledger.send(0, 0), None);
+    }
+
+    #[test]
+    fn shared_messages_that_change_places_or_that_nobody_sent_are_wrong() {
+        let mut ledger = Ledger::new(shared(2), 4);
+        let first = ledger.send(0, 0).expect("open");
+        let second = ledger.send(0, 0).expect("open");
+        ledger.receive(0, second);
+        ledger.receive(0, first);
+        assert_eq!(ledger.faults, Faults { wrong: 1, ..Faults::default() });
+        ledger.receive(0, Stamp { sequence: 2, ..second });
+        assert_eq!(ledger.faults.wrong, 2);
     }
 }

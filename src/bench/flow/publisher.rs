@@ -4,7 +4,8 @@ use hdrhistogram::Histogram;
 
 use super::super::BenchError;
 use super::super::link::Link;
-use super::super::wire::{self, Template};
+use super::super::target::MqttVersion;
+use super::super::wire::{self, Connack, Head, Stamp, Template};
 use super::FlowOptions;
 use super::ledger::Ledger;
 
@@ -17,7 +18,7 @@ pub(super) struct Publisher {
     pub(super) ready: bool,
     /// Messages still to be sent.
     pub(super) left: u64,
-    lanes: Vec<(usize, Template)>,
+    lanes: Vec<Lane>,
     /// Whose turn it is.
     turn: usize,
     qos: u8,
@@ -33,18 +34,22 @@ impl Publisher {
     /// The publisher of that number; `topic` names topics.
     pub(super) fn new(
         link: Link,
+        connack: Connack,
         options: &FlowOptions,
         number: usize,
         topic: impl Fn(usize) -> String,
     ) -> Self {
         let topology = options.topology();
-        let lanes = (number..topology.lanes()).step_by(topology.publishers).map(|lane| {
-            let topic = topic(topology.topic_of_lane(lane));
-            (lane, Template::new(&topic, options.qos, options.retain, options.payload))
-        });
+        let aliases = if options.aliases { connack.aliases } else { 0 };
+        let lanes =
+            (number..topology.lanes()).step_by(topology.publishers).zip(1_u32..).map(|(lane, place)| {
+                let alias = u16::try_from(place).ok().filter(|alias| *alias <= aliases);
+                Lane::new(lane, &topic(topology.topic_of_lane(lane)), alias, link.version(), options)
+            });
+        let lanes = lanes.collect();
         let (each, rest) =
             (options.messages / options.publishers as u64, options.messages % options.publishers as u64);
-        let in_flight = if options.qos > 0 { options.in_flight } else { 0 };
+        let in_flight = if options.qos > 0 { options.in_flight.min(connack.receive_maximum) } else { 0 };
         Self {
             link,
             ready: false,
@@ -52,7 +57,7 @@ impl Publisher {
                 Some(_) => u64::MAX,
                 None => each + u64::from((number as u64) < rest),
             },
-            lanes: lanes.collect(),
+            lanes,
             turn: 0,
             qos: options.qos,
             free: (1..=in_flight).rev().collect(),
@@ -77,13 +82,13 @@ impl Publisher {
         if self.left == 0 || (self.qos > 0 && self.free.is_empty()) {
             return false;
         }
-        let Some((lane, template)) = self.lanes.get(self.turn) else { return false };
-        let Some(stamp) = ledger.send(*lane, now) else { return false };
+        let Some(lane) = self.lanes.get_mut(self.turn) else { return false };
+        let Some(stamp) = ledger.send(lane.number, now) else { return false };
         let id = self.free.pop().unwrap_or_default();
         if let Some(sent) = self.sent_nanos.get_mut(usize::from(id)) {
             *sent = now;
         }
-        template.append(self.link.output(), id, stamp);
+        lane.append(self.link.output(), id, stamp);
         self.left -= 1;
         self.turn = (self.turn + 1) % self.lanes.len();
         true
@@ -109,7 +114,11 @@ impl Publisher {
     ) -> Result<(), BenchError> {
         let Self { link, free, sent_nanos, in_flight, .. } = self;
         let mut unknown = None;
+        let mut refused = None;
         link.read(scratch, |frame, out| match frame.first {
+            wire::PUBACK | wire::PUBREC | wire::PUBCOMP if frame.reason() >= wire::FAILURE => {
+                refused = Some(frame.reason());
+            }
             wire::PUBREC => wire::acknowledge(out, wire::PUBREL, frame.id().unwrap_or_default()),
             wire::PUBACK | wire::PUBCOMP => {
                 let id = frame.id().unwrap_or_default();
@@ -127,9 +136,81 @@ impl Publisher {
         if link.is_closed() {
             return Err(link.lost(std::io::ErrorKind::UnexpectedEof.into()));
         }
+        if let Some(reason) = refused {
+            return Err(link.refused(reason));
+        }
         match unknown {
             Some(id) => Err(link.protocol(format!("an acknowledgement of packet {id}, which was not sent"))),
             None => Ok(()),
         }
+    }
+}
+
+/// One of the publisher's topics.
+#[derive(Debug)]
+struct Lane {
+    /// In the ledger.
+    number: usize,
+    /// With an alias: the message that tells what it stands for, until it is sent.
+    first: Option<Template>,
+    template: Template,
+}
+
+impl Lane {
+    fn new(
+        number: usize,
+        topic: &str,
+        alias: Option<u16>,
+        version: MqttVersion,
+        options: &FlowOptions,
+    ) -> Self {
+        let head = Head { version, topic, alias, qos: options.qos, retain: options.retain };
+        let whole = Template::new(&head, options.payload);
+        match alias {
+            Some(_) => {
+                let template = Template::new(&Head { topic: "", ..head }, options.payload);
+                Self { number, first: Some(whole), template }
+            }
+            None => Self { number, first: None, template: whole },
+        }
+    }
+
+    /// Appends the next message.
+    fn append(&mut self, out: &mut Vec<u8>, id: u16, stamp: Stamp) {
+        match self.first.take() {
+            Some(first) => first.append(out, id, stamp),
+            None => self.template.append(out, id, stamp),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::super::wire::Frame;
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: FlowOptions,
+    }
+
+    #[test]
+    fn a_topic_with_an_alias_is_named_once() {
+        let options = Line::parse_from(["flow", "-q", "1", "-b", "16"]).options;
+        let stamp = Stamp { lane: 0, sequence: 0, sent_nanos: 0 };
+        let topics = |alias| {
+            let mut lane = Lane::new(0, "a", alias, MqttVersion::V5, &options);
+            let mut bytes = Vec::new();
+            (1..=3).for_each(|id| lane.append(&mut bytes, id, stamp));
+            let mut rest = bytes.as_slice();
+            let frames = std::iter::from_fn(|| Frame::take(&mut rest));
+            let publishes = frames.map(|frame| frame.publish(MqttVersion::V5).expect("a PUBLISH"));
+            publishes.map(|publish| (publish.topic.len(), publish.alias, publish.id)).collect::<Vec<_>>()
+        };
+        assert_eq!(topics(Some(9)), [(1, 9, 1), (0, 9, 2), (0, 9, 3)]);
+        assert_eq!(topics(None), [(1, 0, 1), (1, 0, 2), (1, 0, 3)]);
     }
 }
