@@ -61,6 +61,14 @@ pub(crate) struct Matched {
     pub(crate) provenance: bool,
 }
 
+impl Matched {
+    /// Has that client a subscription of its own that matches?
+    pub(super) fn is_target(&self, subscriber: SubscriberId) -> bool {
+        // They stand in the order in which the tree gives them: by subscriber.
+        self.targets.binary_search_by_key(&subscriber, |target| target.client.subscriber).is_ok()
+    }
+}
+
 /// One client and what it gets.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {

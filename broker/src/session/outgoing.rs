@@ -135,8 +135,8 @@ struct Queued {
 pub struct Unanswered {
     /// The message.
     pub message: Arc<Message>,
-    /// The QoS it was to be delivered with.
-    pub qos: QoS,
+    /// Whether it was to be delivered with RETAIN 1.
+    pub retain: bool,
     /// The shared subscription, `$share/GROUP/FILTER`.
     pub share: Arc<str>,
 }
@@ -306,7 +306,7 @@ impl Outgoing {
         let mut unanswered = Vec::new();
         let mut note = |message: &Arc<Message>, terms: &Terms| {
             if let Some(share) = terms.special.as_ref().and_then(|special| special.share.clone()) {
-                unanswered.push(Unanswered { message: message.clone(), qos: terms.qos, share });
+                unanswered.push(Unanswered { message: message.clone(), retain: terms.retain, share });
             }
         };
         for flight in self.inflight.iter().filter(|flight| flight.awaiting == Awaiting::Puback) {

@@ -14,6 +14,7 @@ mod connect;
 mod delivery;
 mod embedder;
 mod foreign;
+mod groups;
 mod limits;
 mod memory;
 mod model;
