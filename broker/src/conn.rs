@@ -204,7 +204,13 @@ impl<T: Transport> Connection<T> {
         }
         let written = self.write(cx, worker, now)?;
         let replayed = written == Written::All
-            && self.replays.advance(&self.client, &*self.principal, &mut worker.routing, &self.core);
+            && self.replays.advance(
+                &self.client,
+                &*self.principal,
+                self.manner.mount.as_deref(),
+                &mut worker.routing,
+                &self.core,
+            );
         match self.timers.poll(now, cx) {
             Some(Due::KeepAlive) => return Err(End::KeepAlive),
             Some(Due::Stall) if self.input.waits_for_room() => return Err(End::PacketStall),

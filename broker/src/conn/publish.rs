@@ -149,8 +149,10 @@ impl<T: Transport> Connection<T> {
         condition: Result<Option<Condition<'_>>, &'static str>,
         routing: &mut Routing,
     ) -> Result<Outcome, End> {
-        if message.topic.starts_with(requests::OWN_TOPICS) {
-            return Ok(self.requested(message.topic, publish.payload));
+        // The broker's own topics are behind no mount point.
+        let topic = message.topic.strip_prefix(self.manner.mount.as_deref().unwrap_or_default());
+        if let Some(topic) = topic.filter(|topic| topic.starts_with(requests::OWN_TOPICS)) {
+            return Ok(self.requested(topic, publish.payload));
         }
         let Ok(condition) = condition else {
             return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));

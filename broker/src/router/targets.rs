@@ -112,6 +112,12 @@ impl Grant {
         Self::of([Wanted::new(subscription)].iter(), None)
     }
 
+    /// What several subscriptions come to together; `None` if there is none.
+    pub(crate) fn of_all(subscriptions: impl Iterator<Item = Subscription>) -> Option<Self> {
+        let wanted: Vec<Wanted> = subscriptions.map(|subscription| Wanted::new(&subscription)).collect();
+        (!wanted.is_empty()).then(|| Self::of(wanted.iter(), None))
+    }
+
     /// On what terms a message is delivered that was published with this QoS and RETAIN flag.
     pub(crate) fn terms(&self, qos: QoS, retained: bool) -> Terms {
         Terms {

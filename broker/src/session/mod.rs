@@ -639,6 +639,12 @@ impl Session {
         self.subscriptions.next_replay(last)
     }
 
+    /// The replay that is owed for that filter.
+    #[must_use]
+    pub fn owed_for(&self, filter: &str) -> Option<ReplayId> {
+        self.subscriptions.owed_for(filter)
+    }
+
     /// Whether that replay is still owed.
     #[must_use]
     pub fn is_owed(&self, replay: ReplayId) -> bool {
