@@ -138,7 +138,7 @@ impl<T: Transport> Connection<T> {
             Packet::Pubrec(ack) => self.received(ack.id, routing)?,
             Packet::Pubrel(ack) => self.released(ack.id, routing),
             Packet::Subscribe(subscribe) => return self.subscribe(subscribe, routing),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, routing),
+            Packet::Unsubscribe(unsubscribe) => return self.unsubscribe(unsubscribe, routing),
             Packet::Pingreq => routing.acks.packet(&PINGRESP, Mark::default()),
             Packet::Disconnect(disconnect) => return Err(self.leaves(disconnect)),
             Packet::Auth(auth) => return self.authenticate_again(auth),

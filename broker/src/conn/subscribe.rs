@@ -7,6 +7,7 @@ use super::end::End;
 use super::replays::Marker;
 use super::requests::{self, Asked};
 use crate::codec::{self, ReasonCode, RetainHandling, Subscribe, Unsubscribe, UserProperties};
+use crate::hooks::Mark;
 use crate::limits::Offer;
 use crate::message::QoS;
 use crate::records::Recorder;
@@ -59,13 +60,7 @@ impl<T: Transport> Connection<T> {
         let (id, user) = (subscribe.packet_id, UserProperties::default());
         // It is shorter than the SUBSCRIBE that it answers.
         if codec::suback(&mut suback, id, codes.into_iter(), None, user, self.version).is_ok() {
-            if !self.takes(suback.len()) {
-                return Err(End::Protocol(
-                    ReasonCode::PacketTooLarge,
-                    "the SUBACK is larger than the client takes".into(),
-                ));
-            }
-            routing.acks.packet(&suback, mark);
+            self.answer_whole(&suback, mark, routing)?;
         }
         if let Some(name) = common.asked.replay {
             self.replays.mark(Marker::new(name, granted, owed), &self.core);
@@ -174,7 +169,11 @@ impl<T: Transport> Connection<T> {
         self.replays.mark(Marker::new(name, known, owed).without(unknown), &self.core);
     }
 
-    pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>, routing: &mut Routing) {
+    pub(super) fn unsubscribe(
+        &mut self,
+        unsubscribe: &Unsubscribe<'_>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
         let core = &self.core;
         let mut recorder = core.records.recorder_with(routing.take_record());
         let mount = self.manner.mount.as_deref();
@@ -196,7 +195,18 @@ impl<T: Transport> Connection<T> {
         let mut unsuback = Vec::new();
         let (id, user) = (unsubscribe.packet_id, UserProperties::default());
         if codec::unsuback(&mut unsuback, id, codes.into_iter(), None, user, self.version).is_ok() {
-            routing.acks.packet(&unsuback, mark);
+            self.answer_whole(&unsuback, mark, routing)?;
         }
+        Ok(())
+    }
+
+    /// Sends an answer from which nothing can be left out: a client that does not take it can't be served [MQTT5-3.1.2-24].
+    fn answer_whole(&self, packet: &[u8], mark: Mark, routing: &mut Routing) -> Result<(), End> {
+        if !self.takes(packet.len()) {
+            let words = "the answer to its packet is larger than the client takes";
+            return Err(End::Protocol(ReasonCode::PacketTooLarge, words.into()));
+        }
+        routing.acks.packet(packet, mark);
+        Ok(())
     }
 }
