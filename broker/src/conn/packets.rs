@@ -133,7 +133,7 @@ impl<T: Transport> Connection<T> {
             }
             // Refused by the client: its flow ends here [MQTT 5: 4.3.3].
             Packet::Pubrec(ack) if ack.reason.is_error() => {
-                self.flow_ended(routing, |session, log| Ok(session.end_flow(ack.id, log)))?;
+                self.flow_ended(routing, |session, log| session.handle_refusal(ack.id, log))?;
             }
             Packet::Pubrec(ack) => self.received(ack.id, routing)?,
             Packet::Pubrel(ack) => self.released(ack.id, routing),

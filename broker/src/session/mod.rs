@@ -524,8 +524,8 @@ impl Session {
         self.outgoing.take_expired()
     }
 
-    /// The message of that identifier can't be sent (it is larger than the client takes), or the client refused it: its flow is over, as if
-    /// it was acknowledged [MQTT5-3.1.2-25].
+    /// The message of that identifier can't be sent since it is larger than the client takes: its flow is over, as if it was
+    /// acknowledged [MQTT5-3.1.2-25].
     pub fn end_flow(&mut self, id: PacketId, log: &mut dyn Log) -> Ack {
         let known = self.outgoing.end_flow(id);
         self.record_if(known, log, |log, sid| record::acked(log, sid, id));
@@ -545,6 +545,14 @@ impl Session {
     pub fn handle_pubrec(&mut self, id: PacketId, log: &mut dyn Log) -> Result<Ack, WrongAck> {
         let ack = self.outgoing.handle_pubrec(id)?;
         self.record_if(ack == Ack::Known, log, |log, sid| record::received(log, sid, id));
+        Ok(ack)
+    }
+
+    /// The client refused a QoS 2 message, by a PUBREC with an error: its flow is over, without PUBREL. As for
+    /// [`Session::handle_puback`].
+    pub fn handle_refusal(&mut self, id: PacketId, log: &mut dyn Log) -> Result<Ack, WrongAck> {
+        let ack = self.outgoing.handle_refusal(id)?;
+        self.record_if(ack == Ack::Known, log, |log, sid| record::acked(log, sid, id));
         Ok(ack)
     }
 

@@ -230,6 +230,35 @@ fn records_that_cannot_be_understood_are_told_in_words() {
     assert!(recovery.finish().sessions.is_empty());
 }
 
+#[test]
+fn identifiers_that_no_client_would_understand_are_damage() {
+    let damaged = |sid: &[u8]| {
+        // The retained flag, the identifiers, no share, not under way, a message, nothing of its own.
+        let record = [&[29, 1, 1, 0], sid, &[0, 0, 1, 1, b't', 0, 0, 0, 0]].concat();
+        Recovery::new(SessionLimits::default(), 0).apply(&record).err()
+    };
+    assert_eq!(damaged(&[0]), None);
+    assert_eq!(damaged(&[5, 0x0b, 1, 0x0b, 0xac, 2]), None);
+    assert_eq!(damaged(&[5, 0x0b, 0xff, 0xff, 0xff, 0x7f]), None);
+    let what = RecoveryError::Damaged { what: "subscription identifiers" };
+    for wrong in [
+        &[2, 0x0b, 0][..],
+        &[1, 0x0b],
+        &[2, 0x0c, 1],
+        &[2, 0x0b, 0x80],
+        &[3, 0x0b, 0x80, 0],
+        &[6, 0x0b, 0x80, 0x80, 0x80, 0x80, 1],
+    ] {
+        assert_eq!(damaged(wrong), Some(what.clone()), "{wrong:?}");
+    }
+    let subscribe = |number: &[u8]| {
+        let record = [&[26, 1, 1, b'a', 0, 0, 0], number].concat();
+        Recovery::new(SessionLimits::default(), 0).apply(&record).is_ok()
+    };
+    assert!(subscribe(&[0xff, 0xff, 0xff, 0x7f]));
+    assert!(!subscribe(&[0x80, 0x80, 0x80, 0x80, 1]) && !subscribe(&[0]));
+}
+
 /// One record of each kind, as the first version writes them: what is on users' disks. A new layout is a new kind; this file stays.
 const FIRST_VERSION: &str = include_str!("records_1.txt");
 
