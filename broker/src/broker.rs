@@ -120,6 +120,7 @@ impl Core {
     pub(crate) fn forget_client(&self, client: &Client, estate: &Estate) {
         self.metrics.subscriptions.sub(self.router.unsubscribe(client, &estate.filters) as u64);
         self.router.leave(client);
+        self.expiring.forget(&client.id);
         self.metrics.sessions.sub(1);
         if !estate.unanswered.is_empty() {
             worker::with(|worker| {
