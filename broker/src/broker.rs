@@ -44,7 +44,7 @@ use crate::records::Records;
 use crate::registry::expiry::{self, Expiring};
 use crate::registry::{Client, Estate, Registry, Seat};
 use crate::router::{Outgoing, Router};
-use crate::session::{Recovery, RecoveryError, Session};
+use crate::session::{Recovered, Recovery, RecoveryError, Session};
 use crate::tasks::Tasks;
 use crate::transport::{ListeningSocket, Transport};
 use crate::wills::{self, Wills};
@@ -122,6 +122,7 @@ impl Core {
     pub(crate) fn forget_client(&self, client: &Client, estate: &Estate) {
         self.metrics.subscriptions.sub(self.router.unsubscribe(client, &estate.filters) as u64);
         self.router.leave(client);
+        self.expiring.forget(&client.id);
         self.metrics.sessions.sub(1);
         if !estate.unanswered.is_empty() {
             worker::with(|worker| {
@@ -221,10 +222,11 @@ impl Broker {
     /// Takes up what was restored and begins to keep house: session expiry, wills of before, `$SYS`.
     pub fn start(&self) {
         let core = &self.core;
-        if let Some(recovery) = self.recovery.lock().take() {
-            self.take_up(recovery);
-        }
+        let recovered = self.recovery.lock().take().map(Recovery::finish);
         core.records.reset();
+        if let Some(recovered) = recovered {
+            self.take_up(recovered);
+        }
         self.service.spawn("wills", wills::publish_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("delayed", delayed::publish_due(Arc::clone(core), self.service.stop_signal()));
         self.service.spawn("session expiry", expiry::sweep(Arc::clone(core), self.service.stop_signal()));
@@ -233,9 +235,8 @@ impl Broker {
         self.service.spawn("$SYS", sys::publish(Arc::clone(core), self.service.stop_signal()));
     }
 
-    fn take_up(&self, recovery: Recovery) {
+    fn take_up(&self, recovered: Recovered) {
         let core = &self.core;
-        let recovered = recovery.finish();
         core.records.resume_after(recovered.highest_number, recovered.highest_mid);
         if recovered.lost > 0 || recovered.contradictions > 0 {
             let (lost, contradictions) = (recovered.lost, recovered.contradictions);
@@ -271,8 +272,10 @@ impl Broker {
         }
         let grace = core.limits().will_grace;
         for will in recovered.wills {
-            // Those that did not wait yet: their connection has ended with the broker, and the client may come back.
-            let delay = Duration::from_secs(will.will.delay.into());
+            // Those that did not wait yet: their connection has ended with the broker, and the client may come back. Where the session
+            // has ended with it, there is nothing to wait for longer.
+            let delay = if core.registry.get(&will.client_id).is_some() { will.will.delay } else { 0 };
+            let delay = Duration::from_secs(delay.into());
             let at = will.due.map_or_else(|| clock::now() + grace.max(delay), clock::at_second);
             if let Some(earlier) = core.wills.add(will, at) {
                 let principal = core.hooks.restored(&earlier.client_id, earlier.user.as_deref());
@@ -326,14 +329,12 @@ impl Broker {
     pub fn checkpoint(&self) {
         let core = &self.core;
         core.records.begin_generation();
-        for will in core.wills.all() {
-            core.records.will(&will);
-        }
         core.delayed.record_all(&core.records);
         for client in core.registry.all() {
             let mut recorder = core.records.recorder();
             client.lock().session().checkpoint(&mut recorder);
         }
+        core.wills.checkpoint(&core.records);
     }
 
     /// The messages that wait to be published and that `query` describes, in the order in which they came.

@@ -204,7 +204,13 @@ impl<T: Transport> Connection<T> {
         }
         let written = self.write(cx, worker, now)?;
         let replayed = written == Written::All
-            && self.replays.advance(&self.client, &*self.principal, &mut worker.routing, &self.core);
+            && self.replays.advance(
+                &self.client,
+                &*self.principal,
+                self.manner.mount.as_deref(),
+                &mut worker.routing,
+                &self.core,
+            );
         match self.timers.poll(now, cx) {
             Some(Due::KeepAlive) => return Err(End::KeepAlive),
             Some(Due::Stall) if self.input.waits_for_room() => return Err(End::PacketStall),
@@ -347,19 +353,19 @@ impl<T: Transport> Connection<T> {
             locked.session().expiry().and(locked.session().expires_at(core.limits().session_expiry));
         let over = ended.over.then(|| locked.end(&mut recorder, core));
         locked.count_queue(core);
+        // Under the lock, for the sake of a checkpoint.
+        let (will, earlier) = match ended.will.map(|will| (will.due, will)) {
+            Some((Some(due), will)) => (None, core.wills.add(will, clock::at_second(due))),
+            Some((None, will)) => (Some(will), None),
+            None => (None, None),
+        };
         drop(locked);
         if let Some(end) = own_end.filter(|_| over.is_none()) {
             core.expiring.set(&self.client.id, end);
         }
         let ended_at = recorder.mark();
-        match ended.will.map(|will| (will.due, will)) {
-            Some((None, will)) => wills::publish_now(core, &*self.principal, &will),
-            Some((Some(due), will)) => {
-                if let Some(earlier) = core.wills.add(will, clock::at_second(due)) {
-                    wills::publish_now(core, &*self.principal, &earlier);
-                }
-            }
-            None => {}
+        for will in [earlier, will].iter().flatten() {
+            wills::publish_now(core, &*self.principal, will);
         }
         core.records.hasten(ended_at);
         if let Some(over) = &over {

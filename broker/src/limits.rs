@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::codec::ReasonCode;
 use crate::message::QoS;
 use crate::rate::TokenBucket;
 pub use crate::session::DropPolicy;
@@ -190,6 +191,13 @@ pub struct Redirect {
     pub to: String,
     /// For good.
     pub permanent: bool,
+}
+
+impl Redirect {
+    /// The reason with which the other server is named [MQTT 5: 4.13].
+    pub(crate) fn reason(&self) -> ReasonCode {
+        if self.permanent { ReasonCode::ServerMoved } else { ReasonCode::UseAnotherServer }
+    }
 }
 
 impl Default for Offer {

@@ -31,6 +31,9 @@ const RESERVED_STEP: usize = 64 << 10;
 /// Buffers larger than this are freed, not used again.
 const SPARE_BYTES: usize = 128 << 10;
 const SPARE_BUFFERS: usize = 64;
+/// By so much an alias makes the first packet of its topic longer, at most: the property itself, and one byte more for each of the two
+/// lengths.
+pub(crate) const ALIAS_BYTES: usize = 5;
 /// Acknowledgements that may wait for a client which does not read.
 const CONTROL_BYTES: usize = 64 << 10;
 /// Slices of one vectored write.
@@ -356,8 +359,7 @@ impl Appender<'_> {
     pub(crate) fn alias(&mut self, topic: &str, len: impl FnOnce() -> usize) -> Alias {
         let state = &mut *self.state;
         let Some(aliases) = &mut state.aliases else { return Alias::None };
-        // An alias makes the first packet of its topic longer.
-        if state.taste.maximum_packet.is_some_and(|maximum| len() + 4 > maximum as usize) {
+        if state.taste.maximum_packet.is_some_and(|maximum| len() + ALIAS_BYTES > maximum as usize) {
             return Alias::None;
         }
         aliases.take(topic)

@@ -27,6 +27,7 @@ pub(crate) use targets::{Grant, Matched};
 use targets::{Wanted, targets};
 
 use crate::broker::Core;
+use crate::clock;
 use crate::conn::Acks;
 use crate::hooks::Mark;
 use crate::message::{Message, QoS, Terms};
@@ -203,6 +204,9 @@ impl Router {
         }
         for group in &matched.groups {
             let topic = &matched.topic;
+            if group.is_served(message.served, |subscriber| matched.is_target(subscriber)) {
+                continue;
+            }
             let handed = group.hand_out(core.hot.shared_strategy(), |member| {
                 delivery.give(&member.client, &member.grant, topic, routing, core)
             });
@@ -220,7 +224,11 @@ impl Router {
             let place = index.by_share.get(&*left.share);
             place.and_then(|place| index.groups.get(*place as usize)).map(Arc::clone)
         };
-        let message = Outgoing::of(&left.message);
+        if left.message.is_expired(clock::unix_ms()) {
+            core.metrics.dropped(Dropped::Expired, 1);
+            return;
+        }
+        let message = Outgoing { retained: left.retain, ..Outgoing::of(&left.message) };
         let frames = Frames::new(&message, routing.take_buffers());
         let mut delivery = Delivery { frames, recorder: None, kept: None, several: false, provenance: true };
         let handed = group.is_some_and(|group| {
@@ -243,13 +251,14 @@ impl Router {
         let index = self.index.read();
         index.trie.matches(topic, &mut routing.found);
         let (targets, provenance) = targets(&routing.found, &index.clients, core.hot.copies_for_each());
-        let groups = if index.shared.is_empty() {
+        let groups: Box<[Arc<Group>]> = if index.shared.is_empty() {
             Box::default()
         } else {
             index.shared.matches(topic, &mut routing.found_groups);
             let groups = routing.found_groups.iter();
             groups.filter_map(|(place, ())| index.groups.get(place.0 as usize).map(Arc::clone)).collect()
         };
+        let provenance = provenance || groups.iter().any(|group| group.wants_provenance());
         let matched = Arc::new(Matched { topic: topic.into(), targets, groups, provenance });
         drop(index);
         routing.cache.insert(valid_for, Arc::clone(&matched), core.hot.match_cache());

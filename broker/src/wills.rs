@@ -1,5 +1,8 @@
 //! Wills: they are published when their connection ends without a DISCONNECT, or when the delay that they ask for is over. Those
 //! that the log gives back after a restart wait for their client's return first.
+//!
+//! A will goes from its session to those that wait under the session's lock, so that a checkpoint (sessions first, then what
+//! waits) finds it in one of the two places.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::broker::Core;
 use crate::hooks::Principal;
+use crate::records::Records;
 use crate::router::{Accepted, Expiry, Outgoing, Routing, accept};
 use crate::session::RecordedWill;
 use crate::tasks::Stop;
@@ -76,9 +80,12 @@ impl Wills {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Those that wait, for the log.
-    pub(crate) fn all(&self) -> Vec<RecordedWill> {
-        self.waiting.lock().by_client.values().map(|(_, will)| will.clone()).collect()
+    /// Writes those that wait to the log again. None of them can go meanwhile: what is said of it in the log comes later.
+    pub(crate) fn checkpoint(&self, records: &Records) {
+        let waiting = self.waiting.lock();
+        for (_, will) in waiting.by_client.values() {
+            records.will(will);
+        }
     }
 
     /// The next one, if its time has come; otherwise when it does.

@@ -20,6 +20,8 @@ pub(super) fn words(
     redirect: Option<&Redirect>,
 ) -> Option<Vec<u8>> {
     let reason = end.reason().filter(|_| version == ProtocolVersion::V5)?;
+    // Another server is named together with the reason for it [MQTT 5: 4.13].
+    let reason = redirect.map_or(reason, Redirect::reason);
     let text = end.to_string();
     let full = Disconnect {
         reason_string: manner.problem_information.then_some(&*text),

@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use self::hello::Hello;
-use self::refusal::{Refusal, login_refused, malformed, no_memory, no_room, no_seat};
+use self::refusal::{Refusal, login_refused, malformed, no_memory, no_room, no_seat, too_small};
 use super::gate;
 use super::input::{Input, Read};
 use super::junk;
@@ -26,6 +26,7 @@ use crate::limits::Limits;
 use crate::metrics::Refused;
 use crate::peer::{Listener, Peer};
 use crate::registry::Seat;
+use crate::session::{Log as _, record};
 use crate::transport::Transport;
 use crate::wills;
 use crate::worker::{self, Worker};
@@ -117,6 +118,11 @@ async fn negotiate<T: Transport>(
         tokio::time::timeout(limits.connect_timeout, log_in(core, &mut input, socket, &hello, peer));
     let (principal, proof) =
         checked.await.unwrap_or_else(|_| Err(login_refused(LoginRefused::Unavailable, &hello)))?;
+    if hello.maximum_packet.is_some()
+        && !hello.takes(hello.connack(false, &limits, listener, proof.as_deref()).len())
+    {
+        return Err(too_small(&hello));
+    }
     gate::hold_back(core, &hello.client_id, peer, &limits, permit).await;
     gate::note_takeover(core, &hello.client_id, peer);
     let seat = core
@@ -158,9 +164,8 @@ fn accepts(listener: &Listener, hello: &Hello) -> Result<(), Refusal> {
 /// Who comes in is not served here, but is told where.
 fn redirect(hello: &Hello, limits: &Limits) -> Result<(), Refusal> {
     let Some(redirect) = &limits.offer.redirect else { return Ok(()) };
-    let code = if redirect.permanent { ReasonCode::ServerMoved } else { ReasonCode::UseAnotherServer };
     let words = format!("client {} is sent to {}", hello.client_id, redirect.to);
-    let refusal = Refusal::new(Refused::Redirected, Some(code), words);
+    let refusal = Refusal::new(Refused::Redirected, Some(redirect.reason()), words);
     Err(refusal.to(hello).with_reference(&redirect.to))
 }
 
@@ -200,6 +205,14 @@ impl Begin<'_> {
     /// Begins the connection's epoch of the session: CONNACK first, then what waited, then whatever comes.
     fn session(&self, mut hello: Hello, principal: &Arc<dyn Principal>) -> (u64, bool) {
         let (core, client) = (self.core, &self.seat.client);
+        let now = clock::unix_time().as_secs();
+        // A session whose time is over is none, even if nobody has looked at it since.
+        hello.clean |= {
+            let mut locked = client.lock();
+            let session = locked.session();
+            let end = session.expires_at(self.limits.session_expiry);
+            session.is_recorded() && end.is_some_and(|end| end <= now)
+        };
         if hello.clean {
             // The tree before the session, which may not be locked meanwhile. With the seat nobody adds to them.
             let filters: Vec<_> =
@@ -212,7 +225,6 @@ impl Begin<'_> {
             hello.user = Some(user.into());
         }
         let connect = hello.for_session(self.limits, || core.records.number());
-        let now = clock::unix_time().as_secs();
         let keep_alive = hello.keep_alive(self.limits, &self.peer.listener).0;
         let presence = Presence {
             peer: self.peer.address.clone(),
@@ -224,6 +236,16 @@ impl Begin<'_> {
         let mut locked = client.lock();
         locked.session().set_limits(self.limits.of_session());
         let left_behind = if hello.clean { locked.session().take_unanswered() } else { Vec::new() };
+        // The session for whose end the will waited goes on, or is over by now [MQTT5-3.1.3-9]. One that waits since a restart has
+        // its client back.
+        let (published, discarded) = match waited {
+            Some(will) if hello.clean && will.will.delay > 0 => (Some(will), None),
+            waited => (None, waited),
+        };
+        if let Some(will) = discarded {
+            record::will_gone(recorder.buffer(), will.number);
+            recorder.append();
+        }
         let connected = locked.session().connect(connect, now, &mut recorder);
         let before = locked.principal();
         locked.log_in(Arc::clone(principal));
@@ -235,17 +257,8 @@ impl Begin<'_> {
             locked.transmit(routing, &mut recorder, core);
             locked.count_queue(core);
             drop(locked);
-            if let Some(will) = waited {
-                // The session for whose end the will waited goes on, or is over by now [MQTT5-3.1.3-9]. One that waits since a
-                // restart has its client back.
-                if hello.clean && will.will.delay > 0 {
-                    wills::publish(core, &*before, &will, routing);
-                } else {
-                    core.records.will_gone(will.number);
-                }
-            }
-            // Only if the task before failed: otherwise it has published it itself.
-            if let Some(will) = &connected.will {
+            // The second only if the task before failed: otherwise it has published it itself.
+            for will in [&published, &connected.will].into_iter().flatten() {
                 wills::publish(core, &*before, will, routing);
             }
             for left in &left_behind {

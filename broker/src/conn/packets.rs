@@ -133,12 +133,12 @@ impl<T: Transport> Connection<T> {
             }
             // Refused by the client: its flow ends here [MQTT 5: 4.3.3].
             Packet::Pubrec(ack) if ack.reason.is_error() => {
-                self.flow_ended(routing, |session, log| Ok(session.end_flow(ack.id, log)))?;
+                self.flow_ended(routing, |session, log| session.handle_refusal(ack.id, log))?;
             }
             Packet::Pubrec(ack) => self.received(ack.id, routing)?,
             Packet::Pubrel(ack) => self.released(ack.id, routing),
             Packet::Subscribe(subscribe) => return self.subscribe(subscribe, routing),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, routing),
+            Packet::Unsubscribe(unsubscribe) => return self.unsubscribe(unsubscribe, routing),
             Packet::Pingreq => routing.acks.packet(&PINGRESP, Mark::default()),
             Packet::Disconnect(disconnect) => return Err(self.leaves(disconnect)),
             Packet::Auth(auth) => return self.authenticate_again(auth),

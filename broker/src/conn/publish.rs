@@ -165,8 +165,10 @@ impl<T: Transport> Connection<T> {
         if wishes.delay != Delay::None {
             return Ok(self.delay(publish, message, wishes));
         }
-        if message.topic.starts_with(requests::OWN_TOPICS) {
-            return Ok(self.requested(message.topic, publish.payload));
+        // The broker's own topics are behind no mount point.
+        let topic = message.topic.strip_prefix(self.manner.mount.as_deref().unwrap_or_default());
+        if let Some(topic) = topic.filter(|topic| topic.starts_with(requests::OWN_TOPICS)) {
+            return Ok(self.requested(topic, publish.payload));
         }
         let Ok(condition) = wishes.condition else {
             return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));

@@ -110,18 +110,20 @@ impl Replays {
         self.none = false;
     }
 
-    /// Takes one slice, if there is room. Answers whether that brought anything forward.
+    /// Takes one slice, if there is room. Answers whether that brought anything forward. `mount` is the mount point of the client's
+    /// listener.
     pub(super) fn advance(
         &mut self,
         client: &Arc<Client>,
         principal: &dyn Principal,
+        mount: Option<&str>,
         routing: &mut Routing,
         core: &Core,
     ) -> bool {
         if self.none || client.outbox.held_bytes() >= FULL_BYTES {
             return false;
         }
-        if self.tell_ends(client, routing, core) {
+        if self.tell_ends(client, mount, routing, core) {
             return true;
         }
         let Some((turn, messages, bytes)) = self.next_turn(client, core) else { return false };
@@ -166,8 +168,40 @@ impl Replays {
         self.look();
     }
 
+    /// Adds a replay to those that are `owed` by one packet. If it takes the place of an earlier one of its filter, who waits for that
+    /// one's end waits for the new one's.
+    pub(super) fn owe(&mut self, before: Option<ReplayId>, now: Option<ReplayId>, owed: &mut Vec<ReplayId>) {
+        if let (Some(before), Some(now)) = (before, now) {
+            owed.retain(|known| *known != before);
+            for open in self.markers.iter_mut().flat_map(|marker| &mut marker.open) {
+                if *open == before {
+                    *open = now;
+                }
+            }
+        }
+        owed.extend(now);
+    }
+
+    /// Subscriptions are gone: their replays are over.
+    pub(super) fn cut_short(&mut self, client: &Client) {
+        if self.markers.is_empty() {
+            return;
+        }
+        let mut locked = client.lock();
+        for marker in &mut self.markers {
+            marker.open.retain(|open| locked.session().is_owed(*open));
+        }
+        self.look();
+    }
+
     /// Tells the client which replays have come to their end, if it has a subscription by which it gets that.
-    fn tell_ends(&mut self, client: &Arc<Client>, routing: &mut Routing, core: &Core) -> bool {
+    fn tell_ends(
+        &mut self,
+        client: &Arc<Client>,
+        mount: Option<&str>,
+        routing: &mut Routing,
+        core: &Core,
+    ) -> bool {
         let Some(at) = self.markers.iter().position(|marker| marker.open.is_empty()) else { return false };
         // What waits in the queue is of the replay, or before it.
         if client.has_queue() {
@@ -175,19 +209,21 @@ impl Replays {
         }
         let marker = self.markers.remove(at);
         let topic = format!("{}{}", requests::REPLAY_TOPIC, marker.name);
-        let qos = {
-            let mut locked = client.lock();
-            let mut subscriptions = locked.session().subscriptions();
-            let ours = |(filter, subscription): (&Arc<str>, crate::session::Subscription)| {
-                topic::matches(filter, &topic).then_some(subscription.qos)
-            };
-            subscriptions.by_ref().filter_map(ours).max()
+        // As the client sees them: a wildcard behind a mount point is a wildcard.
+        let ours = |filter: &str| {
+            filter
+                .strip_prefix(mount.unwrap_or_default())
+                .is_some_and(|filter| topic::matches(filter, &topic))
         };
-        if let Some(qos) = qos {
+        let mut locked = client.lock();
+        let subscriptions = locked.session().subscriptions().filter(|(filter, _)| ours(filter));
+        let grant = Grant::of_all(subscriptions.map(|(_, subscription)| subscription));
+        drop(locked);
+        if let Some(grant) = grant {
+            let topic = topic::mounted(mount, &topic);
             let text = marker.text(core.hooks.tock());
             let message = Outgoing::new(&topic, text.as_bytes(), QoS::AtLeastOnce);
-            let terms = Terms::plain(qos.min(QoS::AtLeastOnce));
-            give(client, &message, &terms, routing, core);
+            give(client, &message, &grant.terms(QoS::AtLeastOnce, false), routing, core);
         }
         true
     }

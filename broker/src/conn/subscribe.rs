@@ -7,7 +7,9 @@ use super::end::End;
 use super::replays::Marker;
 use super::requests::{self, Asked};
 use crate::codec::{self, ReasonCode, RetainHandling, Subscribe, Unsubscribe, UserProperties};
+use crate::hooks::Mark;
 use crate::limits::Offer;
+use crate::message::QoS;
 use crate::records::Recorder;
 use crate::router::Routing;
 use crate::session::{ReplayId, Subscription};
@@ -24,6 +26,15 @@ struct Common<'a> {
     asked: Asked<'a>,
 }
 
+/// What became of one subscription.
+struct Granted {
+    qos: QoS,
+    /// The replay that is owed for it.
+    owed: Option<ReplayId>,
+    /// The one of the same filter that was owed before, and is no longer.
+    superseded: Option<ReplayId>,
+}
+
 impl<T: Transport> Connection<T> {
     pub(super) fn subscribe(&mut self, subscribe: &Subscribe<'_>, routing: &mut Routing) -> Result<(), End> {
         let mut recorder = self.core.records.recorder_with(routing.take_record());
@@ -33,8 +44,8 @@ impl<T: Transport> Connection<T> {
         for wanted in subscribe.subscriptions() {
             let result = self.subscribe_one(&wanted, common, &mut recorder);
             codes.push(match result {
-                Ok((qos, replay)) => {
-                    owed.extend(replay);
+                Ok(Granted { qos, owed: replay, superseded }) => {
+                    self.replays.owe(superseded, replay, &mut owed);
                     if common.asked.replay.is_some() {
                         granted.push(wanted.filter.to_owned());
                     }
@@ -49,13 +60,7 @@ impl<T: Transport> Connection<T> {
         let (id, user) = (subscribe.packet_id, UserProperties::default());
         // It is shorter than the SUBSCRIBE that it answers.
         if codec::suback(&mut suback, id, codes.into_iter(), None, user, self.version).is_ok() {
-            if !self.takes(suback.len()) {
-                return Err(End::Protocol(
-                    ReasonCode::PacketTooLarge,
-                    "the SUBACK is larger than the client takes".into(),
-                ));
-            }
-            routing.acks.packet(&suback, mark);
+            self.answer_whole(&suback, mark, routing)?;
         }
         if let Some(name) = common.asked.replay {
             self.replays.mark(Marker::new(name, granted, owed), &self.core);
@@ -64,13 +69,13 @@ impl<T: Transport> Connection<T> {
         Ok(())
     }
 
-    /// Adds one subscription. Answers its QoS and the replay that is owed for it, or why it is refused.
+    /// Adds one subscription, or answers why it is refused.
     fn subscribe_one(
         &self,
         wanted: &codec::Subscription<'_>,
         common: Common<'_>,
         recorder: &mut Recorder<'_>,
-    ) -> Result<(crate::message::QoS, Option<ReplayId>), ReasonCode> {
+    ) -> Result<Granted, ReasonCode> {
         let core = &self.core;
         let filter: Arc<str> = topic::mounted(self.manner.mount.as_deref(), wanted.filter).into();
         let offer = &core.limits().offer;
@@ -90,15 +95,18 @@ impl<T: Transport> Connection<T> {
                     RetainHandling::SendIfNew => session.subscription(&filter).is_none(),
                     RetainHandling::DontSend => false,
                 };
+            let before = session.owed_for(&filter);
             let owed = session.subscribe(&filter, subscription, replay, recorder);
-            owed.map(|owed| (subscription, owed)).map_err(|_| ReasonCode::QuotaExceeded)
+            let owed = owed.map_err(|_| ReasonCode::QuotaExceeded)?;
+            let granted = Granted { qos: subscription.qos, owed, superseded: before.filter(|_| replay) };
+            Ok((subscription, granted))
         });
         match result {
-            Ok((subscription, owed)) => {
+            Ok((subscription, granted)) => {
                 if core.router.subscribe(&self.client, &filter, &subscription) {
                     core.metrics.subscriptions.add(1);
                 }
-                Ok((subscription.qos, owed))
+                Ok(granted)
             }
             Err(code) => {
                 core.metrics.subscriptions_refused.add(1);
@@ -149,8 +157,9 @@ impl<T: Transport> Connection<T> {
             let filter: Arc<str> = topic::mounted(mount, wanted).into();
             match session.subscription(&filter) {
                 Some(subscription) if !topic::share(&filter).is_ok_and(|share| share.is_some()) => {
+                    let before = session.owed_for(&filter);
                     let replay = session.subscribe(&filter, subscription, true, &mut recorder);
-                    owed.extend(replay.ok().flatten());
+                    self.replays.owe(before, replay.ok().flatten(), &mut owed);
                     known.push(wanted.to_owned());
                 }
                 _ => unknown.push(wanted.to_owned()),
@@ -160,7 +169,11 @@ impl<T: Transport> Connection<T> {
         self.replays.mark(Marker::new(name, known, owed).without(unknown), &self.core);
     }
 
-    pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>, routing: &mut Routing) {
+    pub(super) fn unsubscribe(
+        &mut self,
+        unsubscribe: &Unsubscribe<'_>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
         let core = &self.core;
         let mut recorder = core.records.recorder_with(routing.take_record());
         let mount = self.manner.mount.as_deref();
@@ -176,12 +189,24 @@ impl<T: Transport> Connection<T> {
             })
             .collect();
         drop(locked);
+        self.replays.cut_short(&self.client);
         let (buffer, mark) = recorder.finish();
         routing.give_record(buffer);
         let mut unsuback = Vec::new();
         let (id, user) = (unsubscribe.packet_id, UserProperties::default());
         if codec::unsuback(&mut unsuback, id, codes.into_iter(), None, user, self.version).is_ok() {
-            routing.acks.packet(&unsuback, mark);
+            self.answer_whole(&unsuback, mark, routing)?;
         }
+        Ok(())
+    }
+
+    /// Sends an answer from which nothing can be left out: a client that does not take it can't be served [MQTT5-3.1.2-24].
+    fn answer_whole(&self, packet: &[u8], mark: Mark, routing: &mut Routing) -> Result<(), End> {
+        if !self.takes(packet.len()) {
+            let words = "the answer to its packet is larger than the client takes";
+            return Err(End::Protocol(ReasonCode::PacketTooLarge, words.into()));
+        }
+        routing.acks.packet(packet, mark);
+        Ok(())
     }
 }

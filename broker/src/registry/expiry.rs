@@ -44,6 +44,20 @@ impl Expiring {
         self.earlier.notify_one();
     }
 
+    /// That client's session is over: there is nothing to look at. So there are never more clients in here than sessions.
+    pub(crate) fn forget(&self, client_id: &Arc<str>) {
+        let mut due = self.due.lock();
+        if let Some(at) = due.by_client.remove(client_id) {
+            due.by_time.remove(&(at, Arc::clone(client_id)));
+        }
+    }
+
+    /// How many are to be looked at.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.due.lock().by_time.len()
+    }
+
     /// A client whose time has come, or the seconds until there is one.
     fn next(&self, now: u64) -> Result<Arc<str>, Option<u64>> {
         let mut due = self.due.lock();
@@ -131,6 +145,9 @@ fn forget_if_old(core: &Core, client: &Arc<Client>, now: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Broker;
+    use crate::hooks::memory::{MemoryHooks, NoLog};
+    use crate::limits::Limits;
 
     #[test]
     fn each_client_is_due_once_at_the_time_that_was_set_last() {
@@ -143,5 +160,18 @@ mod tests {
         assert_eq!(expiring.next(40), Ok(b));
         assert_eq!(expiring.next(40), Ok(a));
         assert_eq!(expiring.next(40), Err(None));
+    }
+
+    #[test]
+    fn a_client_whose_session_is_over_is_not_kept_in_mind() {
+        let core = Broker::new(Limits::default(), Arc::new(MemoryHooks::new()), Arc::new(NoLog));
+        let core = core.core();
+        let principal = core.hooks.restored("a", None);
+        let client = core.make_client(&"a".into(), &principal).unwrap();
+        core.expiring.set(&client.id, u64::MAX);
+        core.registry.insert(Arc::clone(&client));
+        let seat = Registry::sit_if_free(&client).unwrap();
+        core.end_session(seat);
+        assert_eq!((core.expiring.len(), core.metrics.sessions.get()), (0, 0));
     }
 }

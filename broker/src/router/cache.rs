@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::Matched;
 
-/// Targets kept at most, over all topics of one cache: they are what takes memory.
+/// Targets and shared subscriptions kept at most, over all topics of one cache: they are what takes memory.
 const TARGETS: usize = 1 << 17;
 
 /// Recently used topics in two halves: when the new half is full it becomes the old one, and what was not used since goes.
@@ -38,15 +38,16 @@ impl MatchCache {
 
     /// Remembers what was found, for at most `limit` topics.
     pub(crate) fn insert(&mut self, valid_for: (u64, u64), matched: Arc<Matched>, limit: usize) {
-        if limit == 0 || self.valid_for != valid_for || matched.targets.len() > TARGETS / 2 {
+        let targets = matched.targets.len() + matched.groups.len();
+        if limit == 0 || self.valid_for != valid_for || targets > TARGETS / 2 {
             return;
         }
-        if self.new.len() >= limit.div_ceil(2) || self.targets + matched.targets.len() > TARGETS / 2 {
+        if self.new.len() >= limit.div_ceil(2) || self.targets + targets > TARGETS / 2 {
             std::mem::swap(&mut self.new, &mut self.old);
             self.new.clear();
             self.targets = 0;
         }
-        self.targets += matched.targets.len();
+        self.targets += targets;
         self.new.insert(Arc::clone(&matched.topic), matched);
     }
 
@@ -59,15 +60,15 @@ impl MatchCache {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shared::Group;
     use super::*;
 
+    fn bare(topic: &str) -> Matched {
+        Matched { topic: topic.into(), targets: Box::default(), groups: Box::default(), provenance: false }
+    }
+
     fn matched(topic: &str) -> Arc<Matched> {
-        Arc::new(Matched {
-            topic: topic.into(),
-            targets: Box::default(),
-            groups: Box::default(),
-            provenance: false,
-        })
+        Arc::new(bare(topic))
     }
 
     #[test]
@@ -91,6 +92,17 @@ mod tests {
             assert!(cache.new.len() + cache.old.len() <= 11);
         }
         assert!(cache.get((1, 1), "3").is_none());
+    }
+
+    #[test]
+    fn shared_subscriptions_count_as_targets() {
+        let mut cache = MatchCache::default();
+        cache.get((1, 1), "");
+        let groups: Box<[_]> = (0..TARGETS / 8).map(|_| Arc::new(Group::new("$share/g/a".into()))).collect();
+        for n in 0..20 {
+            cache.insert((1, 1), Arc::new(Matched { groups: groups.clone(), ..bare(&n.to_string()) }), 1000);
+        }
+        assert!(cache.new.len() + cache.old.len() <= 8);
     }
 
     #[test]

@@ -405,6 +405,7 @@ fn put_provenance(out: &mut Vec<u8>, provenance: &Provenance<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::ALIAS_BYTES;
 
     const V3: Shape = Shape { v5: false, mount: 0 };
     const V5: Shape = Shape { v5: true, mount: 0 };
@@ -468,6 +469,25 @@ mod tests {
         assert_eq!(others, b"\x30\x05\0\x01t\0x");
         // A client of MQTT 3 that has taken the session up knows no identifiers.
         assert_eq!(bytes(&frames.make(V3, &terms, None, false, Alias::None)), b"\x31\x04\0\x01tx");
+    }
+
+    #[test]
+    fn an_alias_makes_a_frame_longer_by_no_more_than_its_client_is_asked_to_take() {
+        let user =
+            [&[0x26, 0, 1, b'n', 0, 60][..], &[b'v'; 60], &[0x26, 0, 1, b'n', 0, 54], &[b'v'; 54]].concat();
+        let mut most = 0;
+        for properties in [&user[..], &user[..user.len() - 60], &[]] {
+            for payload in (0..300).chain(16_200..16_400) {
+                let payload = vec![0; payload];
+                let message = Outgoing { properties, ..outgoing("t", &payload) };
+                let mut frames = Frames::new(&message, Box::default());
+                let without = frames.len_for(V5, &Terms::default(), false);
+                let with = frames.make(V5, &Terms::default(), None, false, Alias::New(1));
+                let with = with.head.len() + with.properties.len() + payload.len();
+                most = most.max(with - without);
+            }
+        }
+        assert_eq!(most, ALIAS_BYTES);
     }
 
     #[test]

@@ -61,6 +61,14 @@ pub(crate) struct Matched {
     pub(crate) provenance: bool,
 }
 
+impl Matched {
+    /// Has that client a subscription of its own that matches?
+    pub(super) fn is_target(&self, subscriber: SubscriberId) -> bool {
+        // They stand in the order in which the tree gives them: by subscriber.
+        self.targets.binary_search_by_key(&subscriber, |target| target.client.subscriber).is_ok()
+    }
+}
+
 /// One client and what it gets.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -102,6 +110,12 @@ impl Grant {
     /// What one subscription alone comes to.
     pub(crate) fn of_one(subscription: &Subscription) -> Self {
         Self::of([Wanted::new(subscription)].iter(), None)
+    }
+
+    /// What several subscriptions come to together; `None` if there is none.
+    pub(crate) fn of_all(subscriptions: impl Iterator<Item = Subscription>) -> Option<Self> {
+        let wanted: Vec<Wanted> = subscriptions.map(|subscription| Wanted::new(&subscription)).collect();
+        (!wanted.is_empty()).then(|| Self::of(wanted.iter(), None))
     }
 
     /// On what terms a message is delivered that was published with this QoS and RETAIN flag.

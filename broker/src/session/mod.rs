@@ -526,8 +526,8 @@ impl Session {
         self.outgoing.take_expired()
     }
 
-    /// The message of that identifier can't be sent (it is larger than the client takes), or the client refused it: its flow is over, as if
-    /// it was acknowledged [MQTT5-3.1.2-25].
+    /// The message of that identifier can't be sent since it is larger than the client takes: its flow is over, as if it was
+    /// acknowledged [MQTT5-3.1.2-25].
     pub fn end_flow(&mut self, id: PacketId, log: &mut dyn Log) -> Ack {
         let known = self.outgoing.end_flow(id);
         self.record_if(known, log, |log, sid| record::acked(log, sid, id));
@@ -547,6 +547,14 @@ impl Session {
     pub fn handle_pubrec(&mut self, id: PacketId, log: &mut dyn Log) -> Result<Ack, WrongAck> {
         let ack = self.outgoing.handle_pubrec(id)?;
         self.record_if(ack == Ack::Known, log, |log, sid| record::received(log, sid, id));
+        Ok(ack)
+    }
+
+    /// The client refused a QoS 2 message, by a PUBREC with an error: its flow is over, without PUBREL. As for
+    /// [`Session::handle_puback`].
+    pub fn handle_refusal(&mut self, id: PacketId, log: &mut dyn Log) -> Result<Ack, WrongAck> {
+        let ack = self.outgoing.handle_refusal(id)?;
+        self.record_if(ack == Ack::Known, log, |log, sid| record::acked(log, sid, id));
         Ok(ack)
     }
 
@@ -639,6 +647,12 @@ impl Session {
     #[must_use]
     pub fn next_replay(&self, last: Option<ReplayId>) -> Option<PendingReplay> {
         self.subscriptions.next_replay(last)
+    }
+
+    /// The replay that is owed for that filter.
+    #[must_use]
+    pub fn owed_for(&self, filter: &str) -> Option<ReplayId> {
+        self.subscriptions.owed_for(filter)
     }
 
     /// Whether that replay is still owed.

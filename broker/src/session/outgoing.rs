@@ -135,8 +135,8 @@ struct Queued {
 pub struct Unanswered {
     /// The message.
     pub message: Arc<Message>,
-    /// The QoS it was to be delivered with.
-    pub qos: QoS,
+    /// Whether it was to be delivered with RETAIN 1.
+    pub retain: bool,
     /// The shared subscription, `$share/GROUP/FILTER`.
     pub share: Arc<str>,
 }
@@ -306,7 +306,7 @@ impl Outgoing {
         let mut unanswered = Vec::new();
         let mut note = |message: &Arc<Message>, terms: &Terms| {
             if let Some(share) = terms.special.as_ref().and_then(|special| special.share.clone()) {
-                unanswered.push(Unanswered { message: message.clone(), qos: terms.qos, share });
+                unanswered.push(Unanswered { message: message.clone(), retain: terms.retain, share });
             }
         };
         for flight in self.inflight.iter().filter(|flight| flight.awaiting == Awaiting::Puback) {
@@ -363,7 +363,19 @@ impl Outgoing {
         }
     }
 
-    /// The client refused a QoS 2 message, or it is too large for it: its flow ends without PUBREL [MQTT 5: 4.3.3].
+    /// The client refused a QoS 2 message: its flow ends without PUBREL [MQTT 5: 4.3.3].
+    pub(super) fn handle_refusal(&mut self, id: PacketId) -> Result<Ack, WrongAck> {
+        let Some(index) = self.inflight.find(id) else { return Ok(Ack::Unknown) };
+        match self.inflight.get(index) {
+            Some(flight) if flight.awaiting == Awaiting::Puback => Err(wrong(flight, Awaiting::Pubrec)),
+            _ => {
+                self.remove(index);
+                Ok(Ack::Known)
+            }
+        }
+    }
+
+    /// A message is too large for the client: its flow ends, whatever it waits for.
     pub(super) fn end_flow(&mut self, id: PacketId) -> bool {
         let index = self.inflight.find(id);
         index.inspect(|index| self.remove(*index)).is_some()

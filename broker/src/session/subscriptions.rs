@@ -109,6 +109,10 @@ impl Subscriptions {
         self.slots.iter().map(|(filter, slot)| (filter, slot.subscription))
     }
 
+    pub(super) fn owed_for(&self, filter: &str) -> Option<ReplayId> {
+        self.slots.get(filter)?.replay
+    }
+
     pub(super) fn replays(&self) -> &Replays {
         &self.replays
     }

@@ -2,6 +2,7 @@
 
 mod flows;
 mod life;
+mod mqtt5;
 mod persistence;
 
 use std::sync::Arc;
@@ -67,6 +68,14 @@ impl std::ops::Add for CheckReport {
             wrong_acks: self.wrong_acks + other.wrong_acks,
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+fn unhex(line: &str) -> Vec<u8> {
+    line.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 /// A log whose records can be read.

@@ -7,14 +7,16 @@ mod packet;
 mod props;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use distkv_broker::{Listener, Peer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 pub(crate) use packet::*;
 pub(crate) use props::{Props, Value, prop};
 
 use crate::client::PATIENCE;
-use crate::server::{STREAM_BYTES, Server};
+use crate::server::{STREAM_BYTES, Server, peer};
 
 /// A client's end of a connection.
 pub(crate) struct Client {
@@ -249,6 +251,13 @@ impl Client {
 impl Server {
     pub(crate) fn open5(&self) -> Client {
         Client::new(self.stream(STREAM_BYTES))
+    }
+
+    /// A connection that comes in by that listener.
+    pub(crate) fn open5_by(&self, listener: &Arc<Listener>) -> Client {
+        let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
+        self.broker.serve_peer(theirs, Peer::plain(peer().into(), Arc::clone(listener)));
+        Client::new(ours)
     }
 
     /// A client that is let in.

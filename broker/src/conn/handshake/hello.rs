@@ -145,6 +145,11 @@ impl Hello {
         }
     }
 
+    /// Does the client take a packet of so many bytes?
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        self.maximum_packet.is_none_or(|maximum| bytes <= maximum as usize)
+    }
+
     /// What the session has to know.
     pub(super) fn for_session(
         &mut self,

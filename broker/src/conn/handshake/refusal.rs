@@ -110,6 +110,12 @@ pub(super) fn no_memory(hello: &Hello) -> Refusal {
     Refusal::new(Refused::Memory, Some(ReasonCode::ServerBusy), words).in_form_of(hello.version)
 }
 
+/// The CONNACK that lets the client in is larger than it takes [MQTT5-3.1.2-24].
+pub(super) fn too_small(hello: &Hello) -> Refusal {
+    let words = format!("the client takes no packet as large as its CONNACK (client {})", hello.client_id);
+    Refusal::new(Refused::NotOffered, Some(ReasonCode::PacketTooLarge), words).to(hello)
+}
+
 pub(super) fn login_refused(why: LoginRefused, hello: &Hello) -> Refusal {
     let (reason, code, words) = match why {
         LoginRefused::BadCredentials => {

@@ -19,6 +19,11 @@ use super::{
 };
 use crate::message::{Extras, Message, QoS, Special, Terms};
 
+/// The property that holds a subscription identifier [MQTT 5: 3.3.2.3.8].
+const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
+/// The greatest one that a packet can hold.
+const IDENTIFIER_MAX: u32 = 268_435_455;
+
 /// A record.
 #[derive(Debug)]
 pub(in super::super) enum Record<'a> {
@@ -217,15 +222,35 @@ impl<'a> Fields<'a> {
         if flags & !(TERMS_RETAIN | TERMS_PROVENANCE) != 0 {
             return Err(RecoveryError::Damaged { what: "terms of a delivery" });
         }
-        let identifiers = self.bytes()?.into();
+        let identifiers = self.identifiers()?;
         let share = self.optional()?.map(Arc::from);
         let special = Special { identifiers, share, provenance: flags & TERMS_PROVENANCE != 0 };
         let special = (special != Special::default()).then(|| Arc::new(special));
         Ok(Terms { qos, retain: flags & TERMS_RETAIN != 0, special })
     }
 
+    /// Encoded subscription identifiers, which are sent as they are: they must be what a client understands.
+    fn identifiers(&mut self) -> Result<Box<[u8]>, RecoveryError> {
+        let block = self.bytes()?;
+        let mut rest = block;
+        while let [SUBSCRIPTION_IDENTIFIER, number @ ..] = rest {
+            let len = 1 + number.iter().take_while(|byte| **byte >= 0x80).count();
+            match number.split_at_checked(len) {
+                // Of as few bytes as there must be, and not 0.
+                Some(([.., last], behind)) if *last > 0 && len <= 4 => rest = behind,
+                _ => break,
+            }
+        }
+        if rest.is_empty() {
+            Ok(block.into())
+        } else {
+            Err(RecoveryError::Damaged { what: "subscription identifiers" })
+        }
+    }
+
     fn identifier(&mut self) -> Result<NonZeroU32, RecoveryError> {
-        let number = u32::try_from(self.number()?).ok().and_then(NonZeroU32::new);
+        let number = u32::try_from(self.number()?).ok().filter(|number| *number <= IDENTIFIER_MAX);
+        let number = number.and_then(NonZeroU32::new);
         number.ok_or(RecoveryError::Damaged { what: "a subscription identifier" })
     }
 

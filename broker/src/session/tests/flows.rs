@@ -145,6 +145,24 @@ fn acknowledgements_of_the_wrong_kind_are_refused_in_words_and_change_nothing() 
     assert_eq!(log.records.len(), records);
 }
 
+/// [MQTT5-4.4.0-2]
+#[test]
+fn a_pubrec_that_refuses_ends_a_flow_of_qos_2_and_is_wrong_for_one_of_qos_1() {
+    let log = &mut Kept::default();
+    let mut session = session(SMALL, log);
+    session.deliver(&message("one"), &Terms::plain(QoS::AtLeastOnce), Room::FREE, log);
+    session.deliver(&message("two"), &Terms::plain(QoS::ExactlyOnce), Room::FREE, log);
+    assert_eq!(give(&mut session, "three", log), QUEUED);
+    let records = log.records.len();
+    let wrong = session.handle_refusal(id(1), log).unwrap_err();
+    assert_eq!(wrong.to_string(), "PUBREC for packet identifier 1, for which PUBACK is due");
+    assert_eq!(session.handle_refusal(id(9), log), Ok(Ack::Unknown));
+    assert_eq!((session.inflight(), log.records.len()), (2, records));
+    assert_eq!(session.handle_refusal(id(2), log), Ok(Ack::Known));
+    assert_eq!(transmits(&mut session, log), ["p3 three"], "no PUBREL, and there is room");
+    assert_eq!(log.recover().sessions[0].inflight(), 2);
+}
+
 #[test]
 fn repeated_and_unknown_acknowledgements_are_told_apart() {
     let log = &mut Kept::default();

@@ -287,6 +287,35 @@ fn records_that_cannot_be_understood_are_told_in_words() {
     assert!(recovery.finish().sessions.is_empty());
 }
 
+#[test]
+fn identifiers_that_no_client_would_understand_are_damage() {
+    let damaged = |sid: &[u8]| {
+        // The retained flag, the identifiers, no share, not under way, a message, nothing of its own.
+        let record = [&[29, 1, 1, 0], sid, &[0, 0, 1, 1, b't', 0, 0, 0, 0]].concat();
+        Recovery::new(SessionLimits::default(), 0).apply(&record).err()
+    };
+    assert_eq!(damaged(&[0]), None);
+    assert_eq!(damaged(&[5, 0x0b, 1, 0x0b, 0xac, 2]), None);
+    assert_eq!(damaged(&[5, 0x0b, 0xff, 0xff, 0xff, 0x7f]), None);
+    let what = RecoveryError::Damaged { what: "subscription identifiers" };
+    for wrong in [
+        &[2, 0x0b, 0][..],
+        &[1, 0x0b],
+        &[2, 0x0c, 1],
+        &[2, 0x0b, 0x80],
+        &[3, 0x0b, 0x80, 0],
+        &[6, 0x0b, 0x80, 0x80, 0x80, 0x80, 1],
+    ] {
+        assert_eq!(damaged(wrong), Some(what.clone()), "{wrong:?}");
+    }
+    let subscribe = |number: &[u8]| {
+        let record = [&[26, 1, 1, b'a', 0, 0, 0], number].concat();
+        Recovery::new(SessionLimits::default(), 0).apply(&record).is_ok()
+    };
+    assert!(subscribe(&[0xff, 0xff, 0xff, 0x7f]));
+    assert!(!subscribe(&[0x80, 0x80, 0x80, 0x80, 1]) && !subscribe(&[0]));
+}
+
 /// One record of each kind, as the first version writes them: what is on users' disks. A new layout is a new kind; this file stays.
 const FIRST_VERSION: &str = include_str!("records_1.txt");
 
@@ -313,7 +342,6 @@ fn the_layout_of_records_does_not_change() {
 
 #[test]
 fn records_of_the_first_version_are_understood() {
-    let unhex = |line: &str| line.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
     let log = Kept { records: FIRST_VERSION.lines().map(unhex).collect(), ..Kept::default() };
     let mut kinds: Vec<u8> = log.records.iter().map(|record| record[0]).collect();
     kinds.sort_unstable();
@@ -326,10 +354,6 @@ fn records_of_the_first_version_are_understood() {
         Incoming::Unfinished([1, 2, 3000].into())
     );
     assert_everything(recovered);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 proptest! {
@@ -347,8 +371,9 @@ proptest! {
     fn no_damage_to_true_records_makes_the_recovery_or_a_restored_session_panic(
         flips in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..12),
         swaps in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..6),
+        of_mqtt_5 in any::<bool>(),
     ) {
-        let (mut session, mut log) = everything();
+        let (mut session, mut log) = if of_mqtt_5 { mqtt5::everything() } else { everything() };
         session.checkpoint(&mut log);
         for (record, byte, value) in flips {
             let record = record.get_mut(&mut log.records);
@@ -367,6 +392,7 @@ proptest! {
             let log = &mut Kept::default();
             restored.connect(connect(false), 1, log);
             transmits(&mut restored, log);
+            restored.take_unanswered();
             for number in 1..9 {
                 let _ = restored.handle_puback(id(number), log);
                 let _ = restored.handle_pubrec(id(number), log);

@@ -195,3 +195,24 @@ async fn clients_are_sent_elsewhere() {
         assert_eq!(answer, [0x20, 2, 0, 3]);
     }
 }
+
+/// [MQTT5-4.13.2-1]
+#[tokio::test]
+async fn a_stopping_server_sends_its_clients_elsewhere() {
+    for (permanent, reason) in [(false, 0x9c), (true, 0x9d)] {
+        let server = Server::start();
+        let mut client = server.clean5("a").await;
+        let redirect = Some(Redirect { to: "other:1883".into(), permanent });
+        server.broker.set_limits(Limits { offer: Offer { redirect, ..Offer::default() }, ..limits() });
+        let stop = server.broker.shutdown(std::time::Duration::from_secs(5));
+        let told = async {
+            match client.next().await {
+                Some(Got::Disconnect(its, props)) => {
+                    assert_eq!((its, props.get_text(prop::SERVER_REFERENCE)), (reason, Some("other:1883")));
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        tokio::join!(stop, told);
+    }
+}

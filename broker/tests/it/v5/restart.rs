@@ -1,12 +1,18 @@
 //! What of MQTT 5 survives a crash of the broker: the records of its log are all that is left.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use distkv_broker::Broker;
+use distkv_broker::hooks::memory::{MemoryHooks, MemoryLog};
+use distkv_broker::hooks::{LogFailed, Mark, SessionLog};
 use distkv_broker::limits::Limits;
 
 use super::{pair, publish};
-use crate::client5::{Connect, Props, Publish, Value, ack, prop};
-use crate::server::{Server, limits};
+use crate::client5::{Client, Connect, Props, Publish, Value, ack, prop};
+use crate::server::{STREAM_BYTES, Server, limits, peer};
 
 fn restarted(server: Server) -> Server {
     let (hooks, records) = server.crash();
@@ -154,4 +160,128 @@ async fn shared_subscriptions_are_kept() {
     }
     came.sort_unstable();
     assert_eq!(came, (0..10).collect::<Vec<u8>>());
+}
+
+/// With a will that waits for long.
+fn testator(id: &str, expiry: u32) -> Connect {
+    let will = Publish::new("t/will", "gone", 1).retained();
+    expiring(id, expiry).will(will.with(Props::none().number(prop::WILL_DELAY, 1000)))
+}
+
+/// [MQTT5-3.1.2-8]
+#[tokio::test]
+async fn a_will_does_not_wait_for_a_session_that_ended_with_the_crash() {
+    let server = Server::start();
+    let _client = server.connect5(&testator("a", 0)).await;
+    let (hooks, records) = server.crash();
+    let server = Server::resume(Limits { will_grace: Duration::ZERO, ..limits() }, hooks, &records);
+    server.until("the will is published", |metrics| metrics.wills_published.get() == 1).await;
+}
+
+/// Whoever was told that he is back must not be thought of as gone after a crash.
+#[tokio::test]
+async fn a_will_is_recorded_as_gone_before_its_client_is_told_that_it_is_back() {
+    let server = Server::start();
+    drop(server.connect5(&testator("a", 1000)).await);
+    server.until("its will waits", |metrics| metrics.wills_waiting.get() == 1).await;
+    server.resume5(&Connect::lasting("a")).await.ping().await;
+    let records = server.log.records();
+    let last = |kind| records.iter().rposition(|record| record[0] == kind).unwrap();
+    assert!(last(23) < last(8), "will gone, present");
+}
+
+/// A session whose time was over when its client came back, however late the broker looks at it.
+/// [MQTT5-3.1.2-23, 3.2.2-2]
+#[tokio::test]
+async fn a_session_whose_time_is_over_is_not_taken_up() {
+    let server = Server::start();
+    let mut client = server.connect5(&Connect::lasting("a")).await;
+    client.subscribe(&[("t", 1)]).await;
+    client.disconnect().await;
+    server.until("it is gone", |metrics| metrics.connections.get() == 0).await;
+    let (hooks, mut records) = server.crash();
+    // It left in 1970: kind 9.
+    let away = records.iter_mut().rfind(|record| record[0] == 9).unwrap();
+    away.truncate(2);
+    away.push(1);
+    let server = Server::resume(limits(), hooks, &records);
+    let mut client = server.open5();
+    assert!(!client.connect(&Connect::lasting("a")).await.present);
+    publish(&mut client, Publish::new("t", "", 1)).await;
+    client.ping().await;
+}
+
+/// The first record of a broker parts what a crash has cut off from what follows.
+#[tokio::test]
+async fn nothing_is_recorded_before_the_reset() {
+    let server = Server::start();
+    let _client = server.connect5(&testator("a", 1000)).await;
+    let (hooks, mut records) = server.crash();
+    // Another will of the same client: the earlier one is published at the start.
+    let mut second = records.iter().rfind(|record| record[0] == 30).unwrap().clone();
+    second[1] = 100;
+    records.push(second);
+    let server = Server::resume(limits(), hooks, &records);
+    assert_eq!(server.metrics().wills_published.get(), 1);
+    assert_eq!(server.log.records()[records.len()], [1]);
+}
+
+/// A log that stops a checkpoint amid the first session.
+#[derive(Clone)]
+struct Holding {
+    log: MemoryLog,
+    armed: Arc<AtomicBool>,
+    meet: Arc<Barrier>,
+}
+
+impl SessionLog for Holding {
+    fn append(&self, record: &[u8]) -> Mark {
+        let mark = self.log.append(record);
+        if record[0] == 5 && self.armed.swap(false, Ordering::SeqCst) {
+            self.meet.wait();
+            self.meet.wait();
+        }
+        mark
+    }
+
+    fn poll_settled(&self, mark: Mark, cx: &mut Context<'_>) -> Poll<Result<(), LogFailed>> {
+        self.log.poll_settled(mark, cx)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_will_that_begins_to_wait_amid_a_checkpoint_is_in_it() {
+    let log = Holding { log: MemoryLog::default(), armed: Arc::default(), meet: Arc::new(Barrier::new(2)) };
+    let broker = Arc::new(Broker::new(limits(), Arc::new(MemoryHooks::new()), Arc::new(log.clone())));
+    broker.start();
+    let mut clients = Vec::new();
+    for n in 10..30 {
+        let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
+        broker.serve(theirs, peer());
+        let mut client = Client::new(ours);
+        client.connect(&testator(&format!("c{n}"), 1000)).await;
+        clients.push((format!("c{n}"), client));
+    }
+    let start = log.log.records().len();
+    log.armed.store(true, Ordering::SeqCst);
+    let checkpoint = tokio::task::spawn_blocking({
+        let broker = Arc::clone(&broker);
+        move || broker.checkpoint()
+    });
+    let meet = |log: &Holding| {
+        let meet = Arc::clone(&log.meet);
+        tokio::task::spawn_blocking(move || drop(meet.wait()))
+    };
+    meet(&log).await.unwrap();
+    // All but the one that is being written leave.
+    let written = log.log.records().pop().unwrap();
+    clients.retain(|(id, _)| written.windows(id.len()).any(|part| part == id.as_bytes()));
+    while broker.metrics().connections.get() > 1 {
+        tokio::task::yield_now().await;
+    }
+    meet(&log).await.unwrap();
+    checkpoint.await.unwrap();
+    let server = Server::resume(limits(), MemoryHooks::new(), &log.log.records()[start..]);
+    assert_eq!(server.metrics().sessions.get(), 20);
+    assert_eq!(server.metrics().wills_waiting.get(), 20);
 }

@@ -147,3 +147,20 @@ async fn a_packet_above_the_servers_maximum_ends_the_connection() {
     client.send(header).await;
     client.expect_end(&[0x95]).await;
 }
+
+/// [MQTT5-3.1.2-24]
+#[tokio::test]
+async fn an_answer_that_must_be_too_large_ends_the_connection() {
+    let server = Server::start();
+    let many = vec![("x", 0); 200];
+    let mut client = server.connect5(&small("a", 100)).await;
+    client.send(subscribe(1, &Props::none(), &many)).await;
+    client.expect_end(&[0x95]).await;
+    let mut client = server.connect5(&small("a", 100)).await;
+    client.send(unsubscribe(1, &["x"; 200])).await;
+    client.expect_end(&[0x95]).await;
+    let mut client = server.open5();
+    assert_eq!(client.connect(&small("b", 10)).await.reason, 0x95, "what has to be told is larger");
+    client.expect_closed().await;
+    assert_eq!(server.metrics().sessions.get(), 1);
+}
