@@ -361,7 +361,7 @@ def a_clean_session_resumes_nothing(broker):
     """Home Assistant 2024 with MQTT 5 comes back with clean start 0, but its sessions expire at once."""
     publisher = Client(broker, "publisher")
     for clean in (True, False, False, True) if broker.version == "5" else (True, True):
-        assistant = Client(broker, "fixed", clean=clean, will=WILL)
+        assistant = Client(broker, "fixed", clean=clean, will=WILL, connect={"SessionExpiryInterval": None})
         assert not assistant.session_present, f"session present 1 with clean {clean}"
         publisher.publish("state", "nobody is subscribed", 1)
         assistant.subscribe("end", 1)

@@ -11,6 +11,11 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+try:
+    from paho.mqtt.reasoncodes import ReasonCode
+except ImportError:
+    from paho.mqtt.reasoncodes import ReasonCodes as ReasonCode
+
 SOON = 30
 PROTOCOLS = {"3.1": mqtt.MQTTv31, "3.1.1": mqtt.MQTTv311, "5": mqtt.MQTTv5}
 PAHO2 = hasattr(mqtt, "CallbackAPIVersion")
@@ -43,12 +48,15 @@ def properties(packet, **named):
 
 
 class Client:
-    """A connected client. `clean` is clean session, or clean start in MQTT 5."""
+    """A connected client. `clean` is clean session, or clean start in MQTT 5, where a client that is not clean leaves a
+    session which lasts an hour. `connect` and `will_properties` are properties of MQTT 5 under paho's names."""
 
     def __init__(self, broker, client_id, clean=True, will=None, keepalive=60, login=None, accepted=True,
-                 receive_buffer=None):
+                 receive_buffer=None, connect=None, will_properties=None, manual_ack=False):
         self.messages = queue.Queue()
         self.events = queue.Queue()
+        # Of QoS 1 and 2 (of QoS 0 that they are sent): (packet identifier, reason). paho 2 only.
+        self.acknowledgements = queue.Queue()
         self.reads = threading.Event()
         self.reads.set()
         self.is_mqtt5 = broker.version == "5"
@@ -72,11 +80,17 @@ class Client:
                 socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if will:
             topic, payload, qos, retain = will
-            self.client.will_set(topic, payload, qos, retain)
+            more = {"properties": properties("WILLMESSAGE", **will_properties)} if will_properties else {}
+            self.client.will_set(topic, payload, qos, retain, **more)
         if login:
             self.client.username_pw_set(*login)
-        clean_start = {"clean_start": clean} if self.is_mqtt5 else {}
-        self.client.connect(broker.host, broker.port, keepalive, **clean_start)
+        if manual_ack:
+            self.client.manual_ack_set(True)
+        more = {}
+        if self.is_mqtt5:
+            lasting = {} if clean else {"SessionExpiryInterval": 3600}
+            more = {"clean_start": clean, "properties": properties("CONNECT", **{**lasting, **(connect or {})})}
+        self.client.connect(broker.host, broker.port, keepalive, **more)
         self.client.loop_start()
         self.code = self.event("connect")
         assert not accepted or self.code == 0, f"CONNACK with {self.code}"
@@ -90,6 +104,7 @@ class Client:
             client.on_disconnect = lambda c, u, flags, reason, p: self.events.put(("disconnect", reason.value))
             client.on_subscribe = lambda c, u, mid, codes, p: self.events.put(("suback", [x.value for x in codes]))
             client.on_unsubscribe = lambda c, u, mid, codes, p: self.events.put(("unsuback", [x.value for x in codes]))
+            client.on_publish = lambda c, u, mid, reason, p: self.acknowledgements.put((mid, reason.value))
         else:
             client = mqtt.Client(**options)
             client.on_connect = lambda c, u, flags, code: self.connected(bool(flags["session present"]), code, None)
@@ -116,18 +131,19 @@ class Client:
         assert found == name, f"{found} {value} instead of {name}"
         return value
 
-    def subscribe(self, topic, qos, identifier=None):
-        codes = self.subscribe_all([(topic, qos)], identifier)
+    def subscribe(self, topic, qos, identifier=None, **options):
+        """`options` are those of MQTT 5 under paho's names, such as `noLocal`."""
+        codes = self.subscribe_all([(topic, qos)], identifier, **options)
         assert codes == [qos], f"{topic} at QoS {qos} got {codes}"
 
-    def subscribe_all(self, filters, identifier=None):
+    def subscribe_all(self, filters, identifier=None, **options):
         """One SUBSCRIBE with these (filter, QoS), and the codes of its SUBACK."""
-        self.send_subscribe(filters, identifier)
+        self.send_subscribe(filters, identifier, **options)
         return self.event("suback")
 
-    def send_subscribe(self, filters, identifier=None):
+    def send_subscribe(self, filters, identifier=None, **options):
         if self.is_mqtt5:
-            filters = [(topic, mqtt.SubscribeOptions(qos)) for topic, qos in filters]
+            filters = [(topic, mqtt.SubscribeOptions(qos, **options)) for topic, qos in filters]
             self.client.subscribe(filters, properties=properties("SUBSCRIBE", SubscriptionIdentifier=identifier))
         else:
             self.client.subscribe(filters)
@@ -137,15 +153,18 @@ class Client:
         codes = self.event("unsuback")
         assert all(code == 0 for code in codes), f"UNSUBSCRIBE of {topic} got {codes}"
 
-    def send(self, topic, payload, qos=0, retain=False, expiry=None):
-        """Publishes, and does not wait; `publish` does."""
-        more = {"properties": properties("PUBLISH", MessageExpiryInterval=expiry)} if expiry else {}
+    def send(self, topic, payload, qos=0, retain=False, expiry=None, **named):
+        """Publishes, and does not wait; `publish` does. `named` are more properties of MQTT 5."""
+        more = {}
+        if expiry or named:
+            more = {"properties": properties("PUBLISH", MessageExpiryInterval=expiry, **named)}
         return self.client.publish(topic, payload, qos, retain, **more)
 
-    def publish(self, topic, payload, qos=0, retain=False, expiry=None):
-        info = self.send(topic, payload, qos, retain, expiry)
+    def publish(self, topic, payload, qos=0, retain=False, expiry=None, **named):
+        info = self.send(topic, payload, qos, retain, expiry, **named)
         info.wait_for_publish(SOON)
         assert info.is_published(), f"{topic} at QoS {qos} was not acknowledged"
+        return info
 
     def delivery(self):
         """The next message as paho has it."""
@@ -170,8 +189,14 @@ class Client:
         found = self.delivery()
         assert found.payload == number, f"{found.topic} {found.payload[:100]} where nothing was to come"
 
-    def disconnect(self):
-        self.client.disconnect()
+    def disconnect(self, reason=None, **named):
+        """`reason` (such as "Disconnect with will message") and `named` properties are for MQTT 5."""
+        more = {}
+        if reason:
+            more["reasoncode"] = ReasonCode(PacketTypes.DISCONNECT, reason)
+        if named:
+            more["properties"] = properties("DISCONNECT", **named)
+        self.client.disconnect(**more)
         self.client.loop_stop()
 
     def freeze(self):

@@ -1,6 +1,6 @@
 """paho-mqtt (1.x and 2.x) against a broker: python paho_scenarios.py PORT VERSION SCENARIO [TRANSPORT [CA]]
 
-VERSION is 3.1 or 3.1.1; TRANSPORT is mqtt (the default), mqtts, ws or wss, and CA then a file. A scenario ends with
+VERSION is 3.1, 3.1.1 or (paho 2) 5; TRANSPORT is mqtt (the default), mqtts, ws or wss, and CA then a file. A scenario ends with
 exit code 0, or with the reason on standard error. The scenarios are those of mqttjs/scenarios.js, and tests/it/clients.rs
 runs both.
 """

@@ -1,28 +1,15 @@
 //! Home Assistant on listeners that a configuration file describes: over WebSocket, and where a login is asked for.
 
-use std::fs;
-use std::net::SocketAddr;
-
 use crate::harness::heavy;
-use crate::harness::server::{Options, Server, free_address};
+use crate::harness::server::Options;
 use crate::home_assistant::run;
-
-/// A server with one more listener, and where that is.
-fn start_with_listener(lines: &str) -> (Server, SocketAddr) {
-    let address = free_address();
-    let mut stopped = Options::new().set("limits.packet_bytes=32MiB").prepare();
-    let file = stopped.beside("distkv.toml");
-    fs::write(&file, format!("[[listener]]\naddress = \"{address}\"\n{lines}\n")).unwrap();
-    let options = stopped.options_mut();
-    *options = options.clone().argument("--config").argument(file.display().to_string());
-    (stopped.run(), address)
-}
 
 fn over_websocket(scenarios: &[&str]) {
     for version in ["3.1", "3.1.1", "5"] {
         for scenario in scenarios {
             let lines = "protocol = \"websocket\"\nallow_anonymous = true\n[listener.websocket]\nframe_bytes = \"32MiB\"";
-            let (_server, address) = start_with_listener(lines);
+            let (_server, address) =
+                Options::new().set("limits.packet_bytes=32MiB").start_with_listener(lines);
             run(&address.port().to_string(), version, scenario, "ws");
         }
     }
@@ -65,7 +52,8 @@ fn a_wrong_password_is_refused_in_the_connack() {
             let lines = format!(
                 "protocol = \"{protocol}\"\n[listener.proxy]\nfrom = [\"192.0.2.1\"]\nuser_from = \"cn\""
             );
-            let (_server, address) = start_with_listener(&lines);
+            let (_server, address) =
+                Options::new().set("limits.packet_bytes=32MiB").start_with_listener(&lines);
             run(
                 &address.port().to_string(),
                 version,

@@ -1,13 +1,18 @@
 //! `kill -9` again and again, at random moments, while clients publish, set and delete retained messages, and a persistent
-//! subscriber reads. Nothing that was acknowledged may be lost, nothing deleted may return, and QoS 2 arrives once.
+//! subscriber reads. Nothing that was acknowledged may be lost, nothing deleted may return, and QoS 2 arrives once. The same
+//! with MQTT 5, where properties are kept, messages expire, and two members share a subscription.
 //!
 //! `KILL_ROUNDS` sets the number of rounds (50), `TEST_SEED` repeats a run.
 
+mod fleeting;
+mod group;
 mod publisher;
 mod retainer;
 mod subscriber;
+mod version;
 
 use std::env;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -16,42 +21,82 @@ use crate::harness::packet::Connect;
 use crate::harness::random::Random;
 use crate::harness::server::{Options, Server, Stopped};
 
+use fleeting::Fleeting;
+use group::Group;
 use publisher::Publisher;
 use retainer::Retainer;
 use subscriber::Subscriber;
+use version::Version;
 
 /// Everybody who has to do with the server over all of its lives.
 struct World {
     publishers: Vec<Publisher>,
     retainers: Vec<Retainer>,
     subscriber: Subscriber,
+    /// MQTT 5 only.
+    mqtt5: Option<Mqtt5>,
+}
+
+/// What there is only in MQTT 5.
+struct Mqtt5 {
+    group: Group,
+    fleeting: Fleeting,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(version: Version) -> Self {
+        let publisher = |name, qos| Publisher::new(version, "stream", name, qos);
         Self {
-            publishers: vec![Publisher::new("one", 1), Publisher::new("two", 2), Publisher::new("three", 2)],
-            retainers: vec![Retainer::new("left", 1), Retainer::new("right", 2)],
-            subscriber: Subscriber::new(),
+            publishers: vec![publisher("one", 1), publisher("two", 2), publisher("three", 2)],
+            retainers: vec![Retainer::new(version, "left", 1), Retainer::new(version, "right", 2)],
+            subscriber: Subscriber::new(version, "subscriber", "stream/#"),
+            mqtt5: (version == Version::Mqtt5)
+                .then(|| Mqtt5 { group: Group::new(version), fleeting: Fleeting::new() }),
+        }
+    }
+
+    fn subscribe(&mut self, server: SocketAddr) {
+        self.subscriber.subscribe(server);
+        if let Some(Mqtt5 { group, fleeting }) = &mut self.mqtt5 {
+            group.subscribe(server);
+            fleeting.subscribe(server);
         }
     }
 
     /// Runs all clients against `server` until it dies, which it does after `life`.
     fn live_and_die(&mut self, server: Server, seed: u64, life: Duration) -> Stopped {
         let address = server.mqtt();
+        let (mut publishers, mut subscribers) = (Vec::new(), vec![&mut self.subscriber]);
+        publishers.extend(&mut self.publishers);
         thread::scope(|scope| {
-            for (index, publisher) in self.publishers.iter_mut().enumerate() {
+            if let Some(Mqtt5 { group, fleeting }) = &mut self.mqtt5 {
+                publishers.extend(&mut group.publishers);
+                subscribers.extend(&mut group.members);
+                scope.spawn(move || fleeting.run(address));
+            }
+            for (index, publisher) in publishers.into_iter().enumerate() {
                 scope.spawn(move || publisher.run(address, seed + index as u64));
             }
             for (index, retainer) in self.retainers.iter_mut().enumerate() {
                 scope.spawn(move || retainer.run(address, seed + 100 + index as u64));
             }
-            let subscriber = &mut self.subscriber;
-            scope.spawn(move || subscriber.run(address, seed + 200));
+            for (index, subscriber) in subscribers.into_iter().enumerate() {
+                scope.spawn(move || subscriber.run(address, seed + 200 + index as u64));
+            }
             // The moment of death, not a wait for a result.
             thread::sleep(life);
             server.kill()
         })
+    }
+
+    /// Looks at what must be there at any time.
+    fn check(&mut self, server: &Server) {
+        for retainer in &self.retainers {
+            retainer.check(server.mqtt());
+        }
+        if let Some(Mqtt5 { fleeting, .. }) = &mut self.mqtt5 {
+            fleeting.visit(server.mqtt());
+        }
     }
 
     /// Lets everybody finish what is under way, and looks at the whole.
@@ -69,6 +114,10 @@ impl World {
         for retainer in &self.retainers {
             retainer.check(server.mqtt());
         }
+        if let Some(Mqtt5 { group, fleeting }) = &mut self.mqtt5 {
+            group.end(server.mqtt());
+            fleeting.look(server.mqtt());
+        }
     }
 }
 
@@ -79,11 +128,11 @@ fn rounds() -> u64 {
     }
 }
 
-fn nothing_is_lost(durability: &'static str) {
+fn nothing_is_lost(version: Version, durability: &'static str) {
     let mut random = Random::from_environment();
-    let mut world = World::new();
+    let mut world = World::new(version);
     let mut server = Options::new().durability(durability).start();
-    world.subscriber.subscribe(server.mqtt());
+    world.subscribe(server.mqtt());
     let rounds = rounds();
     for round in 0..rounds {
         let life = Duration::from_millis(20 + random.below(230));
@@ -96,9 +145,7 @@ fn nothing_is_lost(durability: &'static str) {
         }
         server = stopped.run();
         println!("round {round}: life of {life:?}, {} messages seen", world.subscriber.seen());
-        for retainer in &world.retainers {
-            retainer.check(server.mqtt());
-        }
+        world.check(&server);
     }
     world.end(&server);
     // A run in which nothing happened would show nothing.
@@ -108,16 +155,32 @@ fn nothing_is_lost(durability: &'static str) {
     for retainer in &world.retainers {
         assert!(retainer.deleted > rounds / 10, "{retainer:?}");
     }
+    if let Some(Mqtt5 { group, fleeting }) = &world.mqtt5 {
+        for publisher in &group.publishers {
+            assert!(publisher.acknowledged() > rounds, "{publisher:?}");
+        }
+        assert!(fleeting.visits > 0 || rounds < 50, "no message had the time to expire");
+    }
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_under_always() {
-    nothing_is_lost("always");
+    nothing_is_lost(Version::Mqtt311, "always");
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_under_interval() {
-    nothing_is_lost("interval");
+    nothing_is_lost(Version::Mqtt311, "interval");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_mqtt5_under_always() {
+    nothing_is_lost(Version::Mqtt5, "always");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_mqtt5_under_interval() {
+    nothing_is_lost(Version::Mqtt5, "interval");
 }
 
 #[test]

@@ -1,101 +1,16 @@
 // MQTT.js against a broker: node scenarios.js PORT VERSION SCENARIO [TRANSPORT [CA]]
 //
-// VERSION is 3.1 or 3.1.1. TRANSPORT is mqtt, mqtts, ws or wss, the last two at the path /mqtt; CA is a file. A scenario ends with exit code 0, or with the reason on standard error. The scenarios are
-// those of ../paho_scenarios.py, and tests/it/clients.rs runs both.
+// VERSION is 3.1, 3.1.1 or 5. TRANSPORT is mqtt, mqtts, ws or wss, the last two at the path /mqtt; CA is a file. A scenario
+// ends with exit code 0, or with the reason on standard error. The scenarios are those of ../paho_scenarios.py, and
+// tests/it/clients.rs runs both.
 
 const assert = require('node:assert/strict')
-const fs = require('node:fs')
 const { setTimeout: pause } = require('node:timers/promises')
-const mqtt = require('mqtt')
+const client = require('./client')
 
-const [port, version, scenario, transport = 'mqtt', ca] = process.argv.slice(2)
-const protocol =
-  version === '3.1' ? { protocolId: 'MQIsdp', protocolVersion: 3 } : { protocolId: 'MQTT', protocolVersion: 4 }
-const SOON = 30000
-
-// A queue of what came and of who waits for it.
-class Queue {
-  items = []
-  waiting = []
-
-  put(item) {
-    const waiter = this.waiting.shift()
-    if (waiter) waiter(item)
-    else this.items.push(item)
-  }
-
-  async take(what) {
-    if (this.items.length > 0) return this.items.shift()
-    let timer
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), SOON)
-    })
-    try {
-      return await Promise.race([new Promise((resolve) => this.waiting.push(resolve)), late])
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-}
-
-class Client {
-  messages = new Queue()
-  ends = new Queue()
-
-  static async connect(clientId, options = {}) {
-    const self = new Client()
-    self.client = mqtt.connect({
-      protocol: transport, path: '/mqtt', ca: ca && fs.readFileSync(ca),
-      host: '127.0.0.1', port, clientId, clean: true, reconnectPeriod: 0, resubscribe: false, ...protocol, ...options
-    })
-    self.client.on('message', (topic, payload, packet) =>
-      self.messages.put([topic, payload, packet.qos, packet.retain]))
-    self.client.on('close', () => self.ends.put('close'))
-    const connack = await new Promise((resolve, reject) => {
-      self.client.once('connect', resolve)
-      self.client.once('error', reject)
-    })
-    self.sessionPresent = connack.sessionPresent
-    return self
-  }
-
-  async subscribe(filter, qos) {
-    const granted = await this.client.subscribeAsync(filter, { qos })
-    assert.deepEqual(granted.map((grant) => grant.qos), [qos])
-  }
-
-  publish(topic, payload, qos = 0, retain = false) {
-    return this.client.publishAsync(topic, payload, { qos, retain })
-  }
-
-  async expect(topic, payload, qos, retain) {
-    const found = await this.messages.take(`${topic} ${payload.toString().slice(0, 40)}`)
-    assert.deepEqual(found, [topic, Buffer.from(payload), qos, retain])
-  }
-
-  // Messages 0, 1, ... which alternate between QoS 1 and 2. The order is promised within each QoS: MQTT.js shows a
-  // message of QoS 2 when PUBREL has come.
-  async expectInOrder(topic, count) {
-    const found = []
-    const wanted = []
-    for (let number = 0; number < count; number++) {
-      found.push(await this.messages.take(`${topic} ${number}`))
-      wanted.push([topic, Buffer.from(`${number}`), 1 + (number % 2), false])
-    }
-    const byQos = (a, b) => a[2] - b[2]
-    assert.deepEqual(found.sort(byQos), wanted.sort(byQos))
-  }
-
-  disconnect() {
-    return this.client.endAsync()
-  }
-
-  // Ends the connection without DISCONNECT.
-  vanish() {
-    this.client.stream.destroy()
-    return this.ends.take('the end of the connection')
-  }
-}
+const [port, version, scenario, transport, ca] = process.argv.slice(2)
+const broker = client.broker(port, version, transport, ca)
+const Client = { connect: (clientId, options) => client.Client.connect(broker, clientId, options) }
 
 const scenarios = {
   // [MQTT-3.8.4-6, 7.0.0-2, 7.1.1-1]

@@ -5,17 +5,17 @@ use std::fs;
 use crate::harness::server::Server;
 use crate::harness::tools::{Tool, mosquitto_pub, mosquitto_sub};
 
-const VERSIONS: [&str; 2] = ["mqttv31", "mqttv311"];
+const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 /// Marks a line as a message, among what `-d` says.
-const FORMAT: &str = "message %q %r %t %p";
+pub(super) const FORMAT: &str = "message %q %r %t %p";
 
 /// The messages in a tool's output, without the mark.
-fn messages(tool: &Tool) -> Vec<String> {
+pub(super) fn messages(tool: &Tool) -> Vec<String> {
     tool.text().lines().filter_map(|line| line.strip_prefix("message ")).map(str::to_owned).collect()
 }
 
 #[track_caller]
-fn finish(mut tool: Tool) -> Vec<String> {
+pub(super) fn finish(mut tool: Tool) -> Vec<String> {
     let status = tool.status();
     assert!(status.success(), "{status}");
     messages(&tool)
@@ -93,7 +93,10 @@ fn a_will_comes_from_a_killed_client_only() {
 fn a_persistent_session_gets_what_it_missed_also_after_a_crash() {
     let mut server = Server::start();
     for version in VERSIONS {
-        let session = ["-V", version, "-i", "keeper", "-c", "-t", "queue", "-q", "2"];
+        let mut session = vec!["-V", version, "-i", "keeper", "-c", "-t", "queue", "-q", "2"];
+        if version == "mqttv5" {
+            session.extend(["-x", "3600"]);
+        }
         mosquitto_sub(&server.port(), &[&session[..], &["-E"]].concat()).finish();
         for text in ["one", "two", "three"] {
             mosquitto_pub(&server.port(), &["-V", version, "-q", "2", "-t", "queue", "-m", text]);

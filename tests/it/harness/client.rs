@@ -18,6 +18,7 @@ pub(crate) struct Client {
     next_id: u16,
     /// What CONNACK said.
     pub(crate) session_present: bool,
+    mqtt5: bool,
 }
 
 /// What came next on a connection.
@@ -38,7 +39,7 @@ impl Client {
     pub(crate) fn try_open(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false })
+        Ok(Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false, mqtt5: false })
     }
 
     /// A client whose CONNECT was accepted, and whose connection begins at an address of the test's choice.
@@ -48,7 +49,8 @@ impl Client {
         socket.connect(&address.into()).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true).unwrap();
-        let mut client = Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false };
+        let mut client =
+            Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false, mqtt5: false };
         client.send(&connect.encode());
         client.expect(Packet::Connack { session_present: false, code: 0 });
         client
@@ -61,7 +63,7 @@ impl Client {
         socket.connect(&address.into()).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true).unwrap();
-        Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false }
+        Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false, mqtt5: false }
     }
 
     /// A client whose CONNECT was accepted.
@@ -72,6 +74,7 @@ impl Client {
     /// As `connect`; `None` if the connection fails or ends before CONNACK.
     pub(crate) fn try_connect(address: SocketAddr, connect: &Connect) -> Option<Self> {
         let mut client = Self::try_open(address).ok()?;
+        client.mqtt5 = connect.mqtt5.is_some();
         client.try_send(&connect.encode()).ok()?;
         match client.next(SOON) {
             Next::Packet(Packet::Connack { session_present, code: 0 }) => {
@@ -107,7 +110,8 @@ impl Client {
         let deadline = now() + within;
         loop {
             if let Some(length) = packet::packet_length(&self.input[self.taken..]) {
-                let packet = packet::decode(&self.input[self.taken..self.taken + length]);
+                let decode = if self.mqtt5 { packet::decode5 } else { packet::decode };
+                let packet = decode(&self.input[self.taken..self.taken + length]);
                 self.taken += length;
                 return Next::Packet(packet);
             }
@@ -208,7 +212,8 @@ impl Client {
     #[track_caller]
     pub(crate) fn subscribe(&mut self, filter: &str, qos: u8) {
         let id = self.id();
-        self.send(&packet::subscribe(id, &[(filter, qos)]));
+        let subscribe = if self.mqtt5 { packet::subscribe5 } else { packet::subscribe };
+        self.send(&subscribe(id, &[(filter, qos)]));
         self.expect(Packet::Suback { id, codes: vec![qos] });
     }
 

@@ -72,6 +72,16 @@ impl Options {
     pub(crate) fn start(self) -> Server {
         self.prepare().run()
     }
+
+    /// As `start`, with one more listener, of which a configuration file says `lines`; and where that is.
+    pub(crate) fn start_with_listener(self, lines: &str) -> (Server, SocketAddr) {
+        let address = free_address();
+        let mut stopped = self.prepare();
+        let file = stopped.beside("distkv.toml");
+        fs::write(&file, format!("[[listener]]\naddress = \"{address}\"\n{lines}\n")).unwrap();
+        stopped.options = stopped.options.argument("--config").argument(file.display().to_string());
+        (stopped.run(), address)
+    }
 }
 
 /// A running server. Dropping it kills the process; if the test has failed, its log is shown.

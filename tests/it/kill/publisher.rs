@@ -5,19 +5,23 @@ use std::net::SocketAddr;
 
 use crate::harness::client::{Client, Next};
 use crate::harness::clock::SOON;
-use crate::harness::packet::{Connect, Packet, Publish, pubrel};
+use crate::harness::packet::{Packet, Publish, pubrel};
 use crate::harness::random::Random;
+
+use super::version::Version;
 
 /// How many messages are on their way at most.
 const WINDOW: u64 = 8;
 /// New messages in one life of the server: less than the queue of the subscriber's session takes.
 const PER_LIFE: u64 = 150;
 
-/// Publishes the numbers 0, 1, 2... to `stream/NAME`.
+/// Publishes the numbers 0, 1, 2... to `STREAM/NAME`.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) name: &'static str,
     pub(super) qos: u8,
+    stream: &'static str,
+    version: Version,
     next: u64,
     in_flight: VecDeque<InFlight>,
 }
@@ -31,12 +35,12 @@ struct InFlight {
 }
 
 impl Publisher {
-    pub(super) fn new(name: &'static str, qos: u8) -> Self {
-        Self { name, qos, next: 0, in_flight: VecDeque::new() }
+    pub(super) fn new(version: Version, stream: &'static str, name: &'static str, qos: u8) -> Self {
+        Self { name, qos, stream, version, next: 0, in_flight: VecDeque::new() }
     }
 
     pub(super) fn topic(&self) -> String {
-        format!("stream/{}", self.name)
+        format!("{}/{}", self.stream, self.name)
     }
 
     /// How many messages have been acknowledged to the end. After `finish` it is all of them.
@@ -74,7 +78,7 @@ impl Publisher {
 
     /// Connects, and sends again what was not acknowledged, in the order of the first time [MQTT-4.4.0-1, 4.6.0-1].
     fn reconnect(&mut self, server: SocketAddr) -> Option<Client> {
-        let mut client = Client::try_connect(server, &Connect::persistent(self.name))?;
+        let mut client = Client::try_connect(server, &self.version.persistent(self.name))?;
         for message in &self.in_flight {
             let again =
                 if message.received { pubrel(message.id) } else { self.publish(message).dup().encode() };
@@ -84,7 +88,8 @@ impl Publisher {
     }
 
     fn publish(&self, message: &InFlight) -> Publish {
-        Publish::new(&self.topic(), message.number.to_string()).qos(self.qos, message.id)
+        let publish = Publish::new(&self.topic(), message.number.to_string()).qos(self.qos, message.id);
+        self.version.dress(publish, message.number)
     }
 
     fn publish_next(&mut self, client: &mut Client) -> bool {

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use crate::harness::client::{Client, Next};
 use crate::harness::clock::SOON;
-use crate::harness::packet::{Connect, Packet, Publish, pubrel, subscribe};
+use crate::harness::packet::{Packet, Publish, pubrel};
 use crate::harness::random::Random;
+
+use super::version::Version;
 
 const TOPICS: usize = 12;
 /// Operations in one life of the server.
@@ -16,6 +18,7 @@ const PER_LIFE: usize = 100;
 pub(super) struct Retainer {
     name: &'static str,
     qos: u8,
+    version: Version,
     count: u64,
     /// How many deletions were acknowledged.
     pub(super) deleted: u64,
@@ -26,8 +29,8 @@ pub(super) struct Retainer {
 }
 
 impl Retainer {
-    pub(super) fn new(name: &'static str, qos: u8) -> Self {
-        Self { name, qos, count: 0, deleted: 0, kept: vec![String::new(); TOPICS], pending: None }
+    pub(super) fn new(version: Version, name: &'static str, qos: u8) -> Self {
+        Self { name, qos, version, count: 0, deleted: 0, kept: vec![String::new(); TOPICS], pending: None }
     }
 
     /// Sets and deletes until the connection ends.
@@ -59,7 +62,7 @@ impl Retainer {
 
     /// A clean session: what is pending is published anew, which changes nothing for a retained message.
     fn reconnect(&self, server: SocketAddr) -> Option<Client> {
-        Client::try_connect(server, &Connect::new(self.name))
+        Client::try_connect(server, &self.version.clean(self.name))
     }
 
     /// Publishes what is pending. False: the connection has ended before the acknowledgement.
@@ -67,6 +70,7 @@ impl Retainer {
         let (topic, value) = self.pending.clone().expect("something pending");
         let id = client.id();
         let publish = Publish::new(&self.topic(topic), &value).qos(self.qos, id).retain();
+        let publish = self.version.dress(publish, number_in(&value));
         if client.try_send(&publish.encode()).is_err() {
             return false;
         }
@@ -95,12 +99,14 @@ impl Retainer {
 
     /// Compares what the server has with what it may have.
     pub(super) fn check(&self, server: SocketAddr) {
-        let mut client = Client::connect(server, &Connect::new("auditor"));
+        let mut client = Client::connect(server, &self.version.clean("auditor"));
         let mut found = vec![String::new(); TOPICS];
         // Replays come in the order of their subscriptions: that of the second one ends that of the first.
-        client.publish_retained("audited", "end", 1);
-        client.send(&subscribe(1, &[(format!("kept/{}/+", self.name), 0)]));
-        client.send(&subscribe(2, &[("audited", 0)]));
+        let end = Publish::new("audited", "end").qos(1, 1).retain();
+        client.send(&self.version.dress(end, 0).encode());
+        client.expect(Packet::Puback(1));
+        client.send(&self.version.subscribe(1, &format!("kept/{}/+", self.name), 0));
+        client.send(&self.version.subscribe(2, "audited", 0));
         loop {
             match client.packet() {
                 Packet::Suback { .. } => {}
@@ -111,6 +117,7 @@ impl Retainer {
                     assert!(publish.retain && !publish.payload.is_empty(), "{publish:?}");
                     assert_eq!(found[index], "", "{publish:?} comes twice");
                     found[index] = publish.text();
+                    self.version.check(&publish, number_in(&found[index]));
                 }
                 other => panic!("{other:?}"),
             }
@@ -127,4 +134,9 @@ impl Retainer {
             );
         }
     }
+}
+
+/// The number that a value ends with.
+fn number_in(value: &str) -> u64 {
+    value.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }

@@ -5,29 +5,34 @@ use std::net::SocketAddr;
 
 use crate::harness::client::{Client, Next};
 use crate::harness::clock::SOON;
-use crate::harness::packet::{Connect, Packet, Publish, puback, pubcomp, pubrec};
+use crate::harness::packet::{PINGREQ, Packet, Publish, puback, pubcomp, pubrec};
 use crate::harness::random::Random;
 
 use super::publisher::Publisher;
+use super::version::Version;
 
-/// Subscribed to `stream/#` at QoS 2.
-#[derive(Debug, Default)]
+/// Has one subscription, at QoS 2.
+#[derive(Debug)]
 pub(super) struct Subscriber {
+    name: &'static str,
+    filter: &'static str,
+    version: Version,
     /// The numbers of each topic, in the order in which they came first (QoS 1) or at all (QoS 2).
     received: HashMap<String, Vec<u64>>,
-    seen: HashSet<(String, u64)>,
+    pub(super) seen: HashSet<(String, u64)>,
     /// Packet identifiers of QoS 2 whose PUBREL has not come [MQTT-4.3.3-2].
     unreleased: HashSet<u16>,
 }
 
 impl Subscriber {
-    pub(super) fn new() -> Self {
-        Self::default()
+    pub(super) fn new(version: Version, name: &'static str, filter: &'static str) -> Self {
+        let (received, seen, unreleased) = (HashMap::new(), HashSet::new(), HashSet::new());
+        Self { name, filter, version, received, seen, unreleased }
     }
 
     pub(super) fn subscribe(&mut self, server: SocketAddr) {
-        let mut client = Client::connect(server, &Connect::persistent("subscriber"));
-        client.subscribe("stream/#", 2);
+        let mut client = Client::connect(server, &self.version.persistent(self.name));
+        client.subscribe(self.filter, 2);
     }
 
     /// How many different messages have come.
@@ -68,18 +73,30 @@ impl Subscriber {
             }
         }
         // Nothing more may come, and nothing twice.
-        client.send(crate::harness::packet::PINGREQ);
-        loop {
-            match client.packet() {
-                Packet::Pingresp => break,
-                packet => assert!(self.take(&mut client, packet)),
-            }
-        }
+        self.empty(&mut client);
         assert_eq!(self.seen.len() as u64, wanted);
     }
 
+    /// Reads all that the server has for it, when no publisher publishes any more.
+    pub(super) fn drain_all(&mut self, server: SocketAddr) {
+        let mut client = self.reconnect(server).expect("the server runs");
+        while self.empty(&mut client) > 0 || !self.unreleased.is_empty() {}
+    }
+
+    /// Reads what the server has sent before it answers a PINGREQ: how much that was.
+    fn empty(&mut self, client: &mut Client) -> usize {
+        client.send(PINGREQ);
+        for count in 0.. {
+            match client.packet() {
+                Packet::Pingresp => return count,
+                packet => assert!(self.take(client, packet)),
+            }
+        }
+        unreachable!("PINGRESP comes")
+    }
+
     fn reconnect(&self, server: SocketAddr) -> Option<Client> {
-        let client = Client::try_connect(server, &Connect::persistent("subscriber"))?;
+        let client = Client::try_connect(server, &self.version.persistent(self.name))?;
         assert!(client.session_present, "the session is lost");
         Some(client)
     }
@@ -125,6 +142,7 @@ impl Subscriber {
     /// True if the message is a new one.
     fn note(&mut self, publish: &Publish) -> bool {
         let number: u64 = publish.text().parse().expect("a number");
+        self.version.check(publish, number);
         let new = self.seen.insert((publish.topic.clone(), number));
         if new {
             self.received.entry(publish.topic.clone()).or_default().push(number);
