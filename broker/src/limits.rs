@@ -127,8 +127,8 @@ pub struct Limits {
     pub retained_messages: u64,
     /// Bytes of retained messages with their topics. What would add to them is refused; as for their number. 0 (the default): no limit.
     pub retained_bytes: u64,
-    /// Bytes over everything that grows with what clients send: outboxes, queues, unfinished packets, retained messages. As it is
-    /// approached, more and more is shed, in the order of [`Shed`](crate::pressure::Shed). 0 (the default): no limit.
+    /// Bytes over everything that grows with what clients send: outboxes, queues, unfinished packets, delayed messages,
+    /// retained messages. As it is approached, more and more is shed, in the order of [`Shed`](crate::pressure::Shed). 0 (the default): no limit.
     pub memory_bytes: usize,
 }
 

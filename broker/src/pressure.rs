@@ -96,7 +96,8 @@ fn look(core: &Core) {
 
 fn used(core: &Core) -> usize {
     let far = core.metrics.queued_bytes.get().saturating_add(core.hooks.retained_bytes());
-    let near = core.outboxes.used().saturating_add(core.unfinished.used());
+    let (_, delayed) = core.delayed.amount();
+    let near = core.outboxes.used().saturating_add(core.unfinished.used()).saturating_add(delayed);
     usize::try_from(far).unwrap_or(usize::MAX).saturating_add(near)
 }
 

@@ -1,7 +1,8 @@
-//! `/api`: what an operator asks about clients and does to them, as JSON. `docs/http-api.md` is its description for people.
+//! `/api`: what an operator asks about clients and delayed messages and does to them, as JSON. `docs/http-api.md` is its description for people.
 //!
 //! There are no users yet, so [`guard`] lets only this machine in, and no web page of anybody else.
 
+mod delayed;
 mod guard;
 mod render;
 
@@ -12,7 +13,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router, middleware};
 use distkv_broker::Broker;
 use distkv_broker::clients::{self, NotDropped};
@@ -35,6 +36,8 @@ pub(super) fn router(broker: Source, peer: SocketAddr) -> Router {
         .route("/api/clients/{id}/subscriptions", get(subscriptions))
         .route("/api/clients/{id}/disconnect", post(disconnect))
         .route("/api/subscriptions", get(who_gets))
+        .route("/api/delayed", get(delayed::list))
+        .route("/api/delayed/{number}", delete(delayed::cancel))
         .route("/api/{*other}", axum::routing::any(other))
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(guard::check))
@@ -206,12 +209,12 @@ async fn who_gets(
 
 async fn other() -> Problem {
     let help = "there is /api/clients, /api/clients/{id}, /api/clients/{id}/subscriptions, \
-                /api/clients/{id}/disconnect and /api/subscriptions";
+                /api/clients/{id}/disconnect, /api/subscriptions, /api/delayed and /api/delayed/{number}";
     Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path", help)
 }
 
 async fn wrong_method() -> Problem {
-    let help = "GET asks; POST /api/clients/{id}/disconnect and DELETE /api/clients/{id} do something";
+    let help = "GET asks; POST /api/clients/{id}/disconnect, DELETE /api/clients/{id} and DELETE /api/delayed/{number} do something";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know this method", help)
 }
 

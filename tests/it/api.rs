@@ -157,6 +157,36 @@ fn a_session_is_dropped_for_good() {
 }
 
 #[test]
+fn delayed_messages_are_listed_and_cancelled_for_good() {
+    let server = Server::start();
+    let mut client = Client::connect(server.mqtt(), &Connect::new("boiler"));
+    for topic in ["a/1", "a/2", "b"] {
+        client.publish(&format!("$delayed/1000/{topic}"), "on", 1);
+    }
+    let topics = |path: &str| {
+        let list = get(&server, path);
+        let all = list["delayed"].as_array().unwrap().iter();
+        let all: Vec<String> = all.map(|one| one["topic"].as_str().unwrap().to_owned()).collect();
+        (all, list["next"].clone())
+    };
+    assert_eq!(topics("/api/delayed").0, ["a/1", "a/2", "b"]);
+    assert_eq!(topics("/api/delayed?topic=a%2F%2B&client=boiler").0, ["a/1", "a/2"]);
+    assert_eq!(topics("/api/delayed?client=other").0, [""; 0]);
+    let (first, next) = topics("/api/delayed?limit=2");
+    assert_eq!(first, ["a/1", "a/2"]);
+    assert_eq!(topics(&format!("/api/delayed?limit=2&after={next}")), (vec!["b".into()], Value::Null));
+    let shown = &get(&server, "/api/delayed?topic=b")["delayed"][0];
+    assert_eq!((&shown["qos"], &shown["bytes"], &shown["client"]), (&json!(1), &json!(3), &json!("boiler")));
+    assert!(shown["due"].as_u64().unwrap() > 1_700_000_000);
+    let path = format!("/api/delayed/{}", shown["number"]);
+    assert_eq!(ask(&server, "DELETE", &path, CHANGES), (200, json!({ "cancelled": shown["number"] })));
+    assert_eq!(ask(&server, "DELETE", &path, CHANGES).0, 404);
+    assert_eq!(server.metric("distkv_delayed_cancelled_total", &[]), 1.0);
+    let server = server.restart();
+    assert_eq!(server.metric("distkv_delayed_messages", &[]), 2.0);
+}
+
+#[test]
 fn what_is_wrong_is_told_with_what_to_do() {
     let server = Server::start();
     for (method, path, headers, status) in [
@@ -170,6 +200,11 @@ fn what_is_wrong_is_told_with_what_to_do() {
         ("GET", "/api/clients?adress=127.0.0.1", "", 400),
         ("GET", "/api/clients/%FF", "", 400),
         ("GET", "/api/subscriptions", "", 400),
+        ("GET", "/api/delayed?topic=a%2F%23%2Fb", "", 400),
+        ("DELETE", "/api/delayed/1", "", 403),
+        ("DELETE", "/api/delayed/1", CHANGES, 404),
+        ("DELETE", "/api/delayed/x", CHANGES, 400),
+        ("GET", "/api/delayed/1", "", 405),
         ("PUT", "/api/clients/a", CHANGES, 405),
         ("POST", "/api/clients/nobody/disconnect", CHANGES, 404),
         ("POST", "/api/clients/nobody/disconnect", "", 403),
@@ -214,20 +249,26 @@ fn requests_from_beyond_loopback_are_refused() {
 #[test]
 fn each_example_of_the_description_works() {
     let server = Server::start();
+    let mut kitchen = Client::connect(server.mqtt(), &Connect::new("kitchen"));
+    kitchen.publish("$delayed/3600/home/boiler/set", "off", 1);
+    kitchen.disconnect();
+    let number = get(&server, "/api/delayed")["delayed"][0]["number"].to_string();
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/http-api.md")).unwrap();
     let examples: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     let examples: Vec<&str> = examples.into_iter().filter(|line| line.starts_with("curl ")).collect();
-    assert!(examples.len() >= 8, "{examples:?}");
+    assert!(examples.len() >= 10, "{examples:?}");
     for example in examples {
         let mut kitchen = Client::connect(server.mqtt(), &Connect::persistent("kitchen"));
         kitchen.subscribe("home/#", 1);
         let command = example.replacen("curl ", "curl --silent --show-error --fail-with-body ", 1);
         let command = command.replace("localhost:27588", &server.http().to_string());
+        let command = command.replace("/delayed/17", &format!("/delayed/{number}"));
         let output = Command::new("sh").arg("-c").arg(&command).output().unwrap();
         let answer = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{command}: {answer}{}", String::from_utf8_lossy(&output.stderr));
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        assert!(answer.to_string().contains("kitchen") || answer.to_string().contains("home/#"), "{answer}");
+        let told = answer.to_string();
+        assert!(["kitchen", "home/#", "cancelled"].iter().any(|word| told.contains(word)), "{told}");
         kitchen.vanish();
     }
 }

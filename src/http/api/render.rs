@@ -1,7 +1,8 @@
-//! How clients and subscriptions look in JSON.
+//! How clients, subscriptions and delayed messages look in JSON.
 
 use distkv_broker::clients::{ClientInfo, Receiver, SubscriptionInfo};
 use distkv_broker::codec::ProtocolVersion;
+use distkv_broker::delayed::DelayedInfo;
 use serde_json::{Map, Value, json};
 
 /// The names of protocol versions.
@@ -42,6 +43,19 @@ pub(super) fn subscription(info: &SubscriptionInfo) -> Value {
         "no_local": info.no_local,
         "retain_as_published": info.retain_as_published,
         "identifier": info.identifier,
+    })
+}
+
+pub(super) fn delayed(info: &DelayedInfo) -> Value {
+    json!({
+        "number": info.number,
+        "topic": &*info.topic,
+        "due": info.due_ms / 1000,
+        "qos": info.qos.as_u8(),
+        "retain": info.retain,
+        "bytes": info.size,
+        "client": &*info.client_id,
+        "user": info.user.as_deref(),
     })
 }
 

@@ -52,6 +52,10 @@ fn a_mount_point_is_put_before_topics_and_taken_off_again() {
     assert_eq!(outside.message().topic, "elsewhere");
     outside.publish("site1/c", "3", 0);
     assert_eq!(inside.message().topic, "c");
+    inside.publish("$delayed/0/later", "4", 1);
+    assert_eq!(outside.message().topic, "site1/c");
+    assert_eq!(outside.message().topic, "site1/later");
+    assert_eq!(inside.message().topic, "later");
     inside.subscribe("a/+", 0);
     assert_eq!(inside.message().topic, "a/b", "the retained one");
 }
