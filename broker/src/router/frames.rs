@@ -164,6 +164,7 @@ impl<'a> Frames<'a> {
     }
 
     /// The frame for one subscriber. `alias` is what its outbox has found for the topic.
+    #[inline]
     pub(crate) fn make(
         &mut self,
         shape: Shape,
@@ -172,8 +173,7 @@ impl<'a> Frames<'a> {
         dup: bool,
         alias: Alias,
     ) -> Frame<'_> {
-        let special = terms.special.as_deref();
-        if shape.mount > 0 || (shape.v5 && (special.is_some() || alias != Alias::None)) {
+        if shape.mount > 0 || (shape.v5 && (terms.special.is_some() || alias != Alias::None)) {
             return self.make_own(shape, terms, id, dup, alias);
         }
         let payload = self.message.payload.len();
@@ -192,6 +192,12 @@ impl<'a> Frames<'a> {
                 payload,
             };
         }
+        self.make_common(shape, terms, id, dup)
+    }
+
+    /// The frame that all subscribers of this form get.
+    fn make_common(&mut self, shape: Shape, terms: &Terms, id: Option<PacketId>, dup: bool) -> Frame<'_> {
+        let payload = self.message.payload.len();
         if shape.v5 && self.made & BLOCK_MADE == 0 {
             self.make_block();
         }
