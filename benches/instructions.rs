@@ -247,8 +247,8 @@ impl Way {
 
     /// What the publisher sends; in round 0 it tells its topic alias, and each round has other unseen topics.
     fn packets(self, round: usize) -> Vec<u8> {
-        let mut properties = PublishProperties::default();
-        properties.topic_alias = self.aliases.then_some(NonZeroU16::MIN);
+        let topic_alias = self.aliases.then_some(NonZeroU16::MIN);
+        let properties = PublishProperties { topic_alias, ..PublishProperties::default() };
         packets_of(self.version, self.qos, properties, |number| match self {
             Self { unseen: true, .. } => {
                 format!("building/12/floor/3/room/{}/temperature", 100 + round * TIMES + number)
