@@ -8,6 +8,7 @@
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use distkv_broker::Broker;
@@ -196,7 +197,7 @@ struct Way {
     qos: u8,
     /// The subscription has this identifier; 0: none.
     identifier: u8,
-    /// The subscriber takes topic aliases.
+    /// By topic aliases, both ways.
     aliases: bool,
     /// What stands before the topic in the filter.
     share: &'static str,
@@ -244,21 +245,24 @@ impl Way {
         packet
     }
 
-    /// What the publisher sends; `round` makes unseen topics.
+    /// What the publisher sends; in round 0 it tells its topic alias, and each round has other unseen topics.
     fn packets(self, round: usize) -> Vec<u8> {
-        packets_of(self.version, self.qos, PublishProperties::default(), |number| {
-            if self.unseen {
+        let topic_alias = self.aliases.then_some(NonZeroU16::MIN);
+        let properties = PublishProperties { topic_alias, ..PublishProperties::default() };
+        packets_of(self.version, self.qos, properties, |number| match self {
+            Self { unseen: true, .. } => {
                 format!("building/12/floor/3/room/{}/temperature", 100 + round * TIMES + number)
-            } else {
-                TOPIC.to_owned()
             }
+            Self { aliases: true, .. } if round > 0 => String::new(),
+            _ => TOPIC.to_owned(),
         })
     }
 
-    /// By how much a message towards the subscriber is longer than the publisher's.
-    fn difference(self) -> isize {
-        let identifier = if self.identifier > 0 { 2 } else { 0 };
-        identifier + if self.aliases { 3 - TOPIC.len() as isize } else { 0 }
+    /// How many bytes come to the subscriber for all that. In round 0 the first message tells the topic of its alias.
+    fn bytes(self, round: usize) -> usize {
+        let identifiers = if self.identifier > 0 { 2 * TIMES } else { 0 };
+        let topic = if self.aliases && round == 0 { TOPIC.len() } else { 0 };
+        self.packets(1).len() + identifiers + topic
     }
 }
 
@@ -300,21 +304,18 @@ fn delivery(way: Way) -> Delivering {
         read_packet(&mut subscriber).await;
         (broker, publisher, subscriber)
     });
-    let packets = way.packets(0);
-    let bytes = packets.len().checked_add_signed(TIMES as isize * way.difference()).expect("not negative");
     let mut made = Delivering {
         runtime,
         _broker: broker,
         publisher,
         subscriber,
-        packets,
+        packets: way.packets(0),
         received: vec![0; 16 << 10],
-        // The first message tells the topic of its alias.
-        bytes: bytes + if way.aliases { TOPIC.len() } else { 0 },
+        bytes: way.bytes(0),
     };
     // Once beforehand: caches and buffers are there then. At QoS 1 nothing is acknowledged, the window has room for more.
     made.run();
-    made.bytes = bytes;
+    made.bytes = way.bytes(1);
     made.packets = way.packets(1);
     made
 }

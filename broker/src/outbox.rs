@@ -356,6 +356,7 @@ impl Appender<'_> {
     }
 
     /// What stands for `topic` in a PUBLISH that is sent next and has `len` bytes without an alias.
+    #[inline]
     pub(crate) fn alias(&mut self, topic: &str, len: impl FnOnce() -> usize) -> Alias {
         let state = &mut *self.state;
         let Some(aliases) = &mut state.aliases else { return Alias::None };

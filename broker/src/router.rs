@@ -311,6 +311,7 @@ struct Delivery<'a, 'm> {
 
 impl<'a> Delivery<'a, '_> {
     /// Gives the message to one client. Answers whether it is on its way or waits in its queue.
+    #[inline]
     fn give(
         &mut self,
         client: &Arc<Client>,
@@ -337,6 +338,7 @@ impl<'a> Delivery<'a, '_> {
     }
 
     /// Gives back what was lent. Answers the mark that an acknowledgement has to wait for.
+    #[inline]
     fn finish(self, routing: &mut Routing) -> Mark {
         routing.give_buffers(self.frames.into_buffers());
         let Some(recorder) = self.recorder else { return Mark::default() };
@@ -378,6 +380,7 @@ fn give_at_most_once(
 
 /// Puts a PUBLISH into an outbox that has room for it, in the form that its client wants. `false`: the packet is larger than
 /// the client takes, and must not be sent [MQTT5-3.1.2-24].
+#[inline]
 pub(crate) fn put(
     outbox: &mut Appender<'_>,
     frames: &mut Frames<'_>,

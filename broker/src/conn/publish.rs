@@ -84,6 +84,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Routes the message and answers as its QoS demands.
+    #[inline]
     fn acknowledge_publish(
         &mut self,
         publish: &Publish<'_>,
@@ -155,6 +156,7 @@ impl<T: Transport> Connection<T> {
         self.answer(packet, id, outcome.reason, told, outcome.mark, routing);
     }
 
+    #[inline]
     fn route(
         &mut self,
         publish: &Publish<'_>,

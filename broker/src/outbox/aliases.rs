@@ -67,6 +67,10 @@ impl Aliases {
         if self.max == 0 || topic.len() > TOPIC_BYTES_MAX {
             return Alias::None;
         }
+        // Again and again the same topic: the usual case.
+        if self.places.get(usize::from(self.newest)).is_some_and(|place| place.topic == topic) {
+            return Alias::Known(self.newest + 1);
+        }
         let hash = self.hasher.hash_one(topic);
         let known = self.index.find(hash, |&at| self.places[usize::from(at)].topic == topic).copied();
         if let Some(at) = known {

@@ -164,6 +164,7 @@ impl<'a> Frames<'a> {
     }
 
     /// The frame for one subscriber. `alias` is what its outbox has found for the topic.
+    #[inline]
     pub(crate) fn make(
         &mut self,
         shape: Shape,
@@ -172,8 +173,7 @@ impl<'a> Frames<'a> {
         dup: bool,
         alias: Alias,
     ) -> Frame<'_> {
-        let special = terms.special.as_deref();
-        if shape.mount > 0 || (shape.v5 && (special.is_some() || alias != Alias::None)) {
+        if shape.mount > 0 || (shape.v5 && (terms.special.is_some() || alias != Alias::None)) {
             return self.make_own(shape, terms, id, dup, alias);
         }
         let payload = self.message.payload.len();
@@ -192,6 +192,12 @@ impl<'a> Frames<'a> {
                 payload,
             };
         }
+        self.make_common(shape, terms, id, dup)
+    }
+
+    /// The frame that all subscribers of this form get.
+    fn make_common(&mut self, shape: Shape, terms: &Terms, id: Option<PacketId>, dup: bool) -> Frame<'_> {
+        let payload = self.message.payload.len();
         if shape.v5 && self.made & BLOCK_MADE == 0 {
             self.make_block();
         }
@@ -257,6 +263,13 @@ impl<'a> Frames<'a> {
         }
         let Outgoing { expiry, properties, .. } = *self.message;
         let Buffers { own_block, provenance: told, .. } = &mut *self.buffers;
+        if let (Some(number), None, None, []) = (alias.number(), special, expiry, properties) {
+            // Most often an alias is all.
+            let [high, low] = number.to_be_bytes();
+            own_block.clear();
+            own_block.extend_from_slice(&[3, TOPIC_ALIAS, high, low]);
+            return;
+        }
         let told: &[u8] = if provenance { told } else { &[] };
         let identifiers = special.map_or(&[][..], |special| &special.identifiers);
         let number = alias.number();
@@ -345,11 +358,16 @@ fn first_byte(terms: &Terms, dup: bool) -> u8 {
 /// The fixed header and the topic name [MQTT-3.3.2-1]; `rest` is what follows the packet identifier.
 fn put_head(out: &mut Vec<u8>, first: u8, topic: &str, id: bool, rest: usize) {
     out.clear();
-    out.push(first);
-    put_number(out, 2 + topic.len() + if id { 2 } else { 0 } + rest);
+    let remaining = 2 + topic.len() + if id { 2 } else { 0 } + rest;
     // A topic that came in a packet or was checked by `topic` has at most 65 535 bytes.
-    let len = u16::try_from(topic.len()).unwrap_or(u16::MAX);
-    out.extend_from_slice(&len.to_be_bytes());
+    let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
+    if remaining < 0x80 {
+        out.extend_from_slice(&[first, remaining as u8, high, low]);
+    } else {
+        out.push(first);
+        put_number(out, remaining);
+        out.extend_from_slice(&[high, low]);
+    }
     out.extend_from_slice(topic.as_bytes());
 }
 
