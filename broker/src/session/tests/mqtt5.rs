@@ -254,7 +254,7 @@ fn a_will_is_due_when_its_delay_or_its_session_is_over() {
         assert_eq!(Some(&armed), session.will());
         let will = session.disconnect(epoch, Goodbye::Lost, 200, log).unwrap().will.unwrap();
         assert_eq!(will.due, due, "{delay} {expiry:?}");
-        assert_eq!(log.recover().wills, [will.clone()]);
+        assert_eq!(log.recover().wills, std::slice::from_ref(&will));
         let mut rewritten = Kept::default();
         record::will(rewritten.buffer(), &will);
         rewritten.append();
