@@ -270,7 +270,9 @@ async fn a_will_that_begins_to_wait_amid_a_checkpoint_is_in_it() {
     });
     let meet = |log: &Holding| {
         let meet = Arc::clone(&log.meet);
-        tokio::task::spawn_blocking(move || drop(meet.wait()))
+        tokio::task::spawn_blocking(move || {
+            meet.wait();
+        })
     };
     meet(&log).await.unwrap();
     // All but the one that is being written leave.
