@@ -134,16 +134,19 @@ impl Core {
         }
     }
 
-    /// Ends the session of a client whose seat is taken for that, and forgets it. Its will waits no longer [MQTT5-3.1.2-8].
+    /// Ends the session of a client whose seat is taken for that, and forgets it. Its will waits no longer [MQTT5-3.1.2-8]; but for
+    /// that of a session which was to end with its connection, if a restart has ended both: this one has its grace like any other.
     pub(crate) fn end_session(&self, seat: Seat) -> Mark {
         let client = &seat.client;
         let mut recorder = self.records.recorder();
         let mut locked = client.lock();
+        let with_connection = locked.session().expiry() == Some(0);
         let estate = locked.end(&mut recorder, self);
         let principal = locked.principal();
         drop(locked);
         self.forget_client(client, &estate);
-        if let Some(will) = self.wills.cancel(&client.id) {
+        let has_grace = with_connection && self.wills.awaits_return(&client.id);
+        if !has_grace && let Some(will) = self.wills.cancel(&client.id) {
             wills::publish_now(self, &*principal, &will);
         }
         self.registry.leave(seat, false);

@@ -75,6 +75,11 @@ impl Wills {
         cancelled
     }
 
+    /// Does a will wait for this client to come back after a restart?
+    pub(crate) fn awaits_return(&self, client_id: &str) -> bool {
+        self.waiting.lock().by_client.get(client_id).is_some_and(|(_, will)| will.due.is_none())
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Acquire)

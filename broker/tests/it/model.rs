@@ -1,7 +1,8 @@
 //! Random clients and operations against a model that is too simple to be wrong: maps and lists, one operation after the other.
+//! A client speaks MQTT 3.1.1 or 5, each time it comes, with options, identifiers, aliases and a user property at random.
 //!
 //! After each operation every client reads what there is, and acknowledges all of it, nothing, or only the first half of QoS 2. What
-//! came is compared with what the model says: per topic in order, with QoS, RETAIN, and DUP. Connections end in every way, also in
+//! came is compared with what the model says: per topic in order, with QoS, RETAIN, DUP, identifiers and user property. Connections end in every way, also in
 //! the middle of a packet; the broker is restarted from its log, sometimes right behind a checkpoint.
 
 mod naive;
@@ -14,9 +15,9 @@ use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{Hooks, Progress};
 use distkv_broker::limits::Limits;
 
-use crate::client::{self, Connect, DISCONNECT, Got};
+use crate::client::{self, Got};
 use crate::server::{Server, limits};
-use naive::{Model, WINDOW};
+use naive::{Hello, Model, Options, Sent, WINDOW};
 use peer::{Acks, Peer};
 
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
@@ -83,43 +84,74 @@ impl World {
             _ => self.connect(id).await,
         }
         self.read_all().await;
+        self.check_retained();
+    }
+
+    fn check_retained(&self) {
+        for (topic, sent) in &self.model.retained {
+            assert_eq!(self.server.hooks.get(topic).as_deref(), Some(&sent.payload[..]), "{topic}");
+        }
     }
 
     fn note(&mut self, what: String) {
         self.told.history.push(what);
     }
 
-    async fn connect(&mut self, id: &'static str) {
-        let clean = self.dice.roll(3) == 0;
-        let mut connect = Connect { clean, ..Connect::new(id) };
+    /// How a client comes: with what version, for how long, with what will.
+    fn hello(&mut self, id: &str) -> Hello {
+        let (v5, clean) = (self.dice.roll(2) == 0, self.dice.roll(3) == 0);
+        let lasts = if v5 { self.dice.roll(3) > 0 } else { !clean };
+        let mut will = None;
         if self.dice.roll(3) > 0 {
             self.published += 1;
+            let (topic, payload) = (format!("w/{id}"), format!("will {}", self.published).into_bytes());
             let (qos, retain) = (self.dice.roll(3) as u8, self.dice.roll(2) == 0);
-            connect = connect.will(&format!("w/{id}"), &format!("will {}", self.published), qos, retain);
+            will = Some(Sent { topic, payload, qos, retain, user: self.user(v5) });
         }
-        self.note(format!("{id} connects, clean {clean}, will {:?}", connect.will));
+        Hello { v5, clean, lasts, will, aliases: self.dice.roll(3) as u16 }
+    }
+
+    async fn connect(&mut self, id: &'static str) {
+        let hello = self.hello(id);
+        self.note(format!("{id} connects: {hello:?}"));
         let old = self.peers.remove(id);
-        let mut peer = Peer::new(self.server.open());
-        let present = peer.connect(&connect).await;
+        let mut peer = Peer::open(&self.server, hello.v5);
+        let present = peer.connect(id, &hello).await;
         if let Some(mut old) = old {
             // Whatever came before the end was not read: it counts as lost on the way.
             old.read_to_end().await;
         }
-        let expected = self.model.connect(id, &connect);
+        let expected = self.model.connect(id, &hello);
         assert_eq!(present, expected, "session present");
         self.peers.insert(id, peer);
     }
 
+    fn options(&mut self, v5: bool, identifier: Option<u32>) -> Options {
+        let qos = self.dice.roll(3) as u8;
+        if !v5 {
+            return Options { qos, ..Options::default() };
+        }
+        let (no_local, retain_as_published) = (self.dice.roll(2) == 0, self.dice.roll(2) == 0);
+        let retain_handling = self.dice.roll(3) as u8;
+        Options { qos, no_local, retain_as_published, retain_handling, identifier }
+    }
+
     async fn subscribe(&mut self, id: &'static str) {
-        let filters: Vec<(&str, u8)> =
-            (0..=self.dice.roll(3)).map(|_| (*self.dice.pick(&FILTERS), self.dice.roll(3) as u8)).collect();
+        let v5 = self.peers[id].is_v5();
+        let identifier = (v5 && self.dice.roll(3) > 0).then(|| 1 + self.dice.roll(300) as u32);
+        let mut filters: Vec<(&str, Options)> = Vec::new();
+        for _ in 0..=self.dice.roll(3) {
+            let filter = *self.dice.pick(&FILTERS);
+            // Which of two is the new one is nobody's business.
+            if !v5 || filters.iter().all(|(other, _)| *other != filter) {
+                let options = self.options(v5, identifier);
+                filters.push((filter, options));
+            }
+        }
         self.note(format!("{id} subscribes to {filters:?}"));
         // Everything before is out of the way: what the replay meets is known then.
         self.read(id, Acks::All).await;
-        let peer = self.peers.get_mut(id).unwrap();
-        let packet_id = peer.packet_id();
-        peer.send(&client::subscribe(packet_id, &filters)).await;
-        peer.wait_for(&Got::Suback(packet_id, filters.iter().map(|(_, qos)| *qos).collect())).await;
+        self.peers.get_mut(id).unwrap().subscribe(&filters).await;
         self.model.subscribe(id, &filters);
         self.read(id, Acks::All).await;
     }
@@ -127,56 +159,62 @@ impl World {
     async fn unsubscribe(&mut self, id: &'static str) {
         let filter = *self.dice.pick(&FILTERS);
         self.note(format!("{id} unsubscribes from {filter}"));
-        let peer = self.peers.get_mut(id).unwrap();
-        let packet_id = peer.packet_id();
-        peer.send(&client::unsubscribe(packet_id, &[filter])).await;
-        peer.wait_for(&Got::Unsuback(packet_id)).await;
+        self.peers.get_mut(id).unwrap().unsubscribe(filter).await;
         self.model.unsubscribe(id, filter);
     }
 
+    /// A user property, or none.
+    fn user(&mut self, v5: bool) -> Option<String> {
+        (v5 && self.dice.roll(2) == 0).then(|| format!("user {}", self.published))
+    }
+
     /// A message that no other is like; sometimes an empty one.
-    fn message(&mut self) -> (&'static str, Vec<u8>, u8, bool) {
+    fn message(&mut self, v5: bool) -> Sent {
         self.published += 1;
         let payload = match self.dice.roll(8) {
             0 => Vec::new(),
             1 => [format!("{} ", self.published).as_bytes(), &[b'x'; 3000][..]].concat(),
             _ => self.published.to_string().into_bytes(),
         };
-        (*self.dice.pick(&TOPICS), payload, self.dice.roll(3) as u8, self.dice.roll(3) == 0)
+        let (topic, user) = (self.dice.pick(&TOPICS).to_string(), self.user(v5));
+        Sent { topic, payload, qos: self.dice.roll(3) as u8, retain: self.dice.roll(3) == 0, user }
     }
 
     async fn publish(&mut self, id: &'static str) {
+        let v5 = self.peers[id].is_v5();
         for _ in 0..=self.dice.roll(6) {
-            let (topic, payload, qos, retain) = self.message();
-            let shown = String::from_utf8_lossy(&payload[..payload.len().min(10)]).into_owned();
-            self.note(format!("{id} publishes {shown:?} to {topic}, QoS {qos}, retain {retain}"));
+            let (sent, alias) = (self.message(v5), self.dice.roll(3) as u32);
+            self.note(format!("{id} publishes {}", shown(&sent)));
             let peer = self.peers.get_mut(id).unwrap();
-            peer.publish(topic, &payload, qos, retain).await;
-            self.model.publish(topic, &payload, qos, retain);
+            peer.publish(&sent, alias).await;
+            self.model.publish(id, &sent);
         }
     }
 
-    /// QoS 2 that the client sends again, for lack of an answer or after a reconnect.
+    /// QoS 2 that the client of MQTT 3 sends again, for lack of an answer or after a reconnect. (MQTT 5 forbids the former.)
     async fn publish_twice(&mut self, id: &'static str) {
-        let (topic, payload, _, retain) = self.message();
-        self.note(format!("{id} publishes to {topic} twice, QoS 2, retain {retain}"));
+        if self.peers[id].is_v5() {
+            return self.publish(id).await;
+        }
+        let sent = Sent { qos: 2, ..self.message(false) };
+        self.note(format!("{id} publishes twice {}", shown(&sent)));
         let peer = self.peers.get_mut(id).unwrap();
         let packet_id = peer.packet_id();
         for dup in [false, true] {
-            peer.send(&client::publish(topic, &payload, 2, retain, dup, packet_id)).await;
+            peer.send(&client::publish(&sent.topic, &sent.payload, 2, sent.retain, dup, packet_id)).await;
             peer.wait_for(&Got::Pubrec(packet_id)).await;
         }
         peer.send(&client::ack(client::PUBREL, packet_id)).await;
         peer.wait_for(&Got::Pubcomp(packet_id)).await;
-        self.model.publish(topic, &payload, 2, retain);
+        self.model.publish(id, &sent);
     }
 
     async fn disconnect(&mut self, id: &'static str) {
-        self.note(format!("{id} disconnects"));
-        let mut peer = self.peers.remove(id).unwrap();
-        peer.send(&DISCONNECT).await;
-        peer.read_to_end().await;
-        self.model.disconnect(id);
+        let peer = self.peers.remove(id).unwrap();
+        let ends = peer.is_v5() && self.dice.roll(3) == 0;
+        self.note(format!("{id} disconnects; ends its session: {ends}"));
+        peer.disconnect(ends).await;
+        self.model.disconnect(id, ends);
         self.until_gone().await;
     }
 
@@ -189,20 +227,17 @@ impl World {
 
     /// The connection ends at any byte of a PUBLISH, or right behind it.
     async fn lose_amid_publish(&mut self, id: &'static str) {
-        let (topic, payload, qos, retain) = self.message();
+        let mut peer = self.peers.remove(id).unwrap();
+        let sent = self.message(peer.is_v5());
         // Never used again: of a QoS 2 message that is not released the broker remembers it.
         let packet_id = 20_000 + self.published as u16;
-        let packet = client::publish(topic, &payload, qos, retain, false, packet_id);
+        let packet = peer.encode(&sent, packet_id);
         let cut = self.dice.roll(packet.len() + 1);
-        self.note(format!(
-            "{id} is lost after {cut} of {} bytes, {topic}, QoS {qos}, retain {retain}",
-            packet.len()
-        ));
-        let mut peer = self.peers.remove(id).unwrap();
+        self.note(format!("{id} is lost after {cut} of {} bytes, {}", packet.len(), shown(&sent)));
         peer.send(&packet[..cut]).await;
         drop(peer);
         if cut == packet.len() {
-            self.model.publish(topic, &payload, qos, retain);
+            self.model.publish(id, &sent);
         }
         self.model.lose(id);
         self.until_gone().await;
@@ -254,6 +289,13 @@ impl World {
     }
 }
 
+/// A message as the story of a failure tells it.
+fn shown(sent: &Sent) -> String {
+    let payload = String::from_utf8_lossy(&sent.payload[..sent.payload.len().min(10)]);
+    let Sent { topic, qos, retain, user, .. } = sent;
+    format!("{payload:?} to {topic}, QoS {qos}, retain {retain}, user {user:?}")
+}
+
 /// Retained messages as they are now: what the old broker still does must not reach them.
 fn copy_retained(hooks: &MemoryHooks) -> MemoryHooks {
     let copy = MemoryHooks::new();
@@ -272,16 +314,15 @@ async fn run(seed: u64, steps: usize) {
     // In the end everybody gets everything.
     for id in IDS {
         if !world.peers.contains_key(id) {
-            let connect = Connect { clean: false, ..Connect::new(id) };
-            let mut peer = Peer::new(world.server.open());
-            assert_eq!(peer.connect(&connect).await, world.model.connect(id, &connect));
+            let v5 = world.dice.roll(2) == 0;
+            let hello = Hello { v5, clean: false, lasts: true, will: None, aliases: 0 };
+            let mut peer = Peer::open(&world.server, v5);
+            assert_eq!(peer.connect(id, &hello).await, world.model.connect(id, &hello));
             world.peers.insert(id, peer);
         }
         world.read(id, Acks::All).await;
     }
-    for (topic, (payload, _)) in &world.model.retained {
-        assert_eq!(world.server.hooks.get(topic).as_deref(), Some(&payload[..]), "{topic}");
-    }
+    world.check_retained();
     assert_eq!(world.server.metrics().dropped_total(), 0);
     assert_eq!(world.server.metrics().queued_messages.get(), 0);
     let subscriptions: usize = IDS.iter().map(|id| world.model.session(id).subscriptions.len()).sum();

@@ -139,6 +139,25 @@ async fn a_delayed_will_is_published_after_the_crash_unless_its_client_is_back()
 }
 
 #[tokio::test]
+async fn the_will_has_its_grace_also_where_the_session_is_over_since_the_crash() {
+    let server = Server::start();
+    server.connect5(&Connect::lasting("a")).await.disconnect().await;
+    // It comes back to a session that lasted until now, and is to end with this connection.
+    let client = server.resume5(&expiring("a", 0).will(Publish::new("t/will", "gone", 1))).await;
+    let (hooks, records) = server.crash();
+    let grace = Limits { will_grace: Duration::from_secs(3600), ..limits() };
+    let server = Server::resume(grace, hooks, &records);
+    drop(client);
+    server.until("the session is over", |metrics| metrics.sessions.get() == 0).await;
+    let (mut watcher, _) = pair(&server, 1).await;
+    assert_eq!(server.metrics().wills_waiting.get(), 1);
+    server.clean5("a").await.disconnect().await;
+    // Back in time: nobody needs the will.
+    watcher.ping().await;
+    assert_eq!((server.metrics().wills_waiting.get(), server.metrics().wills_published.get()), (0, 0));
+}
+
+#[tokio::test]
 async fn shared_subscriptions_are_kept() {
     let server = Server::start();
     for id in ["a", "b"] {
