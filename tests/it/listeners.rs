@@ -3,6 +3,7 @@
 
 mod browser;
 mod limits;
+mod load;
 mod proxy;
 mod reload;
 mod tls;
