@@ -1,26 +1,28 @@
 //! What must hold for any sequence of operations at all, as one function: the operation of the fuzzer and of property tests.
 //!
-//! A small world: three clients with persistent sessions, each of which publishes to all three and itself; connections that may
-//! end at any packet; a log of which a crash keeps no more than what was settled and any number of records behind that. At the
-//! end everything heals, and then each client must have got each message: at least once at QoS 1, exactly once at QoS 2, in the
-//! order of its publisher and topic, but for what full queues are known to have dropped.
+//! A small world: three clients, each of which publishes to all three and itself, or to one of a group that all three form;
+//! connections that may end at any packet; a log of which a crash keeps no more than what was settled and any number of records
+//! behind that. At the end everything heals, and then each client must have got each message: at least once at QoS 1, exactly
+//! once at QoS 2, in the order of its publisher and topic. Of a shared message the same holds for all clients together. What is
+//! known to be lost does not count: what full queues have dropped, what grew too old or was refused, and what ended with a session.
 
 mod client;
 mod disk;
+mod life;
+mod outcome;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use self::client::{Client, FromClient, ToClient};
 use self::disk::Disk;
-use super::record::decode::{Change, Record, decode};
+use self::outcome::number;
 use super::{
-    Ack, Connect, Delivery, DropPolicy, Goodbye, Incoming, Origin, PacketId, ProtocolVersion, Recovery, Room,
-    Session, SessionLimits, Subscription, Transmit,
+    Ack, Delivery, DropPolicy, Incoming, Origin, PacketId, Room, Session, SessionLimits, Subscription, Transmit,
 };
-use crate::message::{Message, QoS, Terms};
+use crate::message::{Extras, Message, QoS, Special, Terms};
 
 const CLIENTS: usize = 3;
 const TOPICS: usize = 2;
@@ -48,6 +50,16 @@ pub struct CheckReport {
     pub trimmed: usize,
     /// Acknowledgements that belong to no flow.
     pub wrong_acks: usize,
+    /// Messages that were dropped since they had waited too long.
+    pub expired: usize,
+    /// QoS 2 messages that a client refused.
+    pub refused: usize,
+    /// Connections of clients that take less at a time than was under way to them.
+    pub narrowed: usize,
+    /// Sessions that ended.
+    pub ended: usize,
+    /// Shared messages that an ended session left to another one.
+    pub handed_on: usize,
 }
 
 /// Plays the operations that `bytes` stand for, heals the world, and looks at the outcome.
@@ -72,6 +84,9 @@ struct Published {
     publisher: usize,
     topic: usize,
     qos: QoS,
+    /// For one of the group.
+    shared: bool,
+    expires_at: Option<u64>,
 }
 
 /// One client, its session and what is between them.
@@ -91,8 +106,17 @@ struct Seat {
     open: BTreeSet<PacketId>,
     /// Which message was sent with which identifier, and how many records there were then.
     sends: Vec<(usize, PacketId, usize)>,
-    /// Messages that a full queue dropped.
+    /// Messages that it need not get.
     dropped: BTreeSet<usize>,
+    /// Shared messages that its session was given.
+    shared: BTreeSet<usize>,
+    /// PUBLISH packets of this connection whose flows have not ended, and how many there may be.
+    unanswered: BTreeSet<PacketId>,
+    receive_maximum: Option<u16>,
+    /// There is no session: nothing is delivered.
+    over: bool,
+    /// The client has no session state: it asks for a clean start.
+    fresh: bool,
 }
 
 struct World {
@@ -101,6 +125,10 @@ struct World {
     disk: Disk,
     seats: Vec<Seat>,
     messages: Vec<Published>,
+    /// Shared messages that nobody need get.
+    excused: BTreeSet<usize>,
+    /// Shared messages that were handed on, and how many records there were then.
+    handed: Vec<(usize, usize)>,
     /// Seats whose session is still to be written to the present generation, and where that began.
     checkpoint: Option<(VecDeque<usize>, usize)>,
     report: CheckReport,
@@ -126,11 +154,13 @@ impl World {
             disk: Disk::default(),
             seats,
             messages: Vec::new(),
+            excused: BTreeSet::new(),
+            handed: Vec::new(),
             checkpoint: None,
             report: CheckReport::default(),
         };
         for seat in 0..CLIENTS {
-            world.connect(seat, false);
+            world.connect(seat, 0);
         }
         world.disk.settle_all();
         world
@@ -140,12 +170,15 @@ impl World {
         self.now += 1;
         let seat = usize::from(argument) % CLIENTS;
         match operation % 32 {
-            0..=6 => self.publish(seat, argument / 3),
+            0..=5 => self.publish(seat, argument / 3),
+            6 => self.seats[seat].client.refuse_next(),
             7..=11 => self.step_to_broker(seat, argument / 3),
-            12..=16 => self.step_to_client(seat),
-            17..=19 => self.disk.settle(argument.into()),
+            12..=15 => self.step_to_client(seat),
+            16 => self.leave(seat, argument / 3),
+            17..=18 => self.disk.settle(argument.into()),
+            19 => self.drop_expired(seat),
             20 => self.lose_connection(seat),
-            21 | 22 => self.connect(seat, true),
+            21 | 22 => self.connect(seat, argument / 3),
             23 => self.seats[seat].blocked = true,
             24 => {
                 self.seats[seat].blocked = false;
@@ -168,7 +201,9 @@ impl World {
         }
         let qos = if argument & 1 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
         let number = self.messages.len();
-        self.messages.push(Published { publisher: seat, topic: usize::from(argument / 2) % TOPICS, qos });
+        let expires_at = (argument % 8 > 5).then_some(self.now + u64::from(argument / 4));
+        let (topic, shared) = (usize::from(argument / 2) % TOPICS, argument / 4 % 4 == 0);
+        self.messages.push(Published { publisher: seat, topic, qos, shared, expires_at });
         self.report.published += 1;
         let packet = self.seats[seat].client.publish(number, qos);
         self.seats[seat].to_broker.push_back(packet);
@@ -187,7 +222,7 @@ impl World {
             FromClient::Puback(id) => {
                 let ack = self.seats[seat].session.handle_puback(id, &mut self.disk);
                 assert!(ack.is_ok(), "an honest client's PUBACK is right");
-                self.seats[seat].open.remove(&id);
+                self.seats[seat].flow_ended(id);
             }
             FromClient::Pubrec(id) => {
                 let ack = self.seats[seat].session.handle_pubrec(id, &mut self.disk);
@@ -197,7 +232,14 @@ impl World {
             FromClient::Pubcomp(id) => {
                 let ack = self.seats[seat].session.handle_pubcomp(id, &mut self.disk);
                 assert!(ack.is_ok(), "an honest client's PUBCOMP is right");
-                self.seats[seat].open.remove(&id);
+                self.seats[seat].flow_ended(id);
+            }
+            FromClient::Refusal { id, message } => {
+                let ack = self.seats[seat].session.handle_refusal(id, &mut self.disk);
+                assert_eq!(ack, Ok(Ack::Known), "an honest client refuses what it was sent");
+                self.report.refused += 1;
+                self.lose(seat, message);
+                self.seats[seat].flow_ended(id);
             }
         }
         self.poll(seat);
@@ -218,12 +260,12 @@ impl World {
             return;
         }
         let session = &self.seats[seat].session;
-        let origin = Origin { sid: session.sid(), packet_id: id };
+        let origin = session.is_recorded().then(|| Origin { sid: session.sid(), packet_id: id });
         match session.check_incoming(id, dup) {
-            Incoming::New => self.route(message, Some(origin), &[], argument),
+            Incoming::New => self.route(message, origin, &[], argument),
             Incoming::Unfinished(served) => {
                 self.report.unfinished += usize::from(!served.is_empty());
-                self.route(message, Some(origin), &served, argument);
+                self.route(message, origin, &served, argument);
             }
             Incoming::Duplicate => {}
             Incoming::TooMany => panic!("the client has not so many unreleased messages"),
@@ -232,48 +274,90 @@ impl World {
         self.send(seat, ToClient::Pubrec(id));
     }
 
-    /// Delivers a message to all sessions but those in `served`. With some arguments the log begins a new generation amid it and
-    /// all sessions are written again; older records stay until it is over (see [`Origin`]).
+    /// Delivers a message to all sessions but those in `served`, or to one of them if it is shared. With some arguments the log begins
+    /// a new generation amid it and all sessions are written again; older records stay until it is over (see [`Origin`]).
     fn route(&mut self, number: usize, origin: Option<Origin>, served: &[u64], argument: u8) {
-        let published = &self.messages[number];
-        let qos = published.qos;
-        let message = Arc::new(Message {
-            topic: format!("topic/{}", published.topic).into(),
-            payload: Bytes::from(format!("{number:0width$}", width = 4 + number % 60)),
-            qos,
-            extras: None,
-        });
+        let Published { qos, shared, .. } = self.messages[number];
+        let message = self.message(number);
         self.disk.begin_message(argument & 4 == 0, origin);
+        if shared {
+            if served.is_empty() {
+                self.hand_out(number, &message, usize::from(argument));
+            }
+            return self.disk.end_message();
+        }
         for seat in 0..CLIENTS {
             if argument % 32 == 7 && seat == 1 {
                 self.begin_generation();
                 (0..CLIENTS).for_each(|_| self.checkpoint_one());
             }
             if !served.contains(&self.seats[seat].session.sid()) {
-                self.deliver(seat, number, &message, qos);
+                self.deliver(seat, number, &message, &Terms::plain(qos));
             }
         }
         self.disk.end_message();
     }
 
-    fn deliver(&mut self, seat: usize, number: usize, message: &Arc<Message>, qos: QoS) {
-        let Seat { session, queue, dropped, blocked, .. } = &mut self.seats[seat];
+    fn message(&self, number: usize) -> Arc<Message> {
+        let Published { topic, qos, expires_at, .. } = self.messages[number];
+        let extras = expires_at
+            .map(|expires_at| Box::new(Extras { expires_at: Some(expires_at), ..Extras::default() }));
+        Arc::new(Message {
+            topic: format!("topic/{topic}").into(),
+            payload: Bytes::from(format!("{number:0width$}", width = 4 + number % 60)),
+            qos,
+            extras,
+        })
+    }
+
+    /// Gives a shared message to the first one of the group, from `from` on, that takes it.
+    fn hand_out(&mut self, number: usize, message: &Arc<Message>, from: usize) {
+        let special = Special { share: Some("$share/group/#".into()), ..Special::default() };
+        let terms = Terms { special: Some(Arc::new(special)), ..Terms::plain(message.qos) };
+        let taken = (0..CLIENTS).any(|n| self.deliver((from + n) % CLIENTS, number, message, &terms));
+        if !taken {
+            self.excused.insert(number);
+        }
+    }
+
+    /// Notes that a client need not get a message.
+    fn lose(&mut self, seat: usize, number: usize) {
+        if self.messages[number].shared {
+            self.excused.insert(number);
+        } else {
+            self.seats[seat].dropped.insert(number);
+        }
+    }
+
+    fn deliver(&mut self, seat: usize, number: usize, message: &Arc<Message>, terms: &Terms) -> bool {
+        let shared = self.messages[number].shared;
+        if self.seats[seat].over {
+            self.seats[seat].dropped.insert(number);
+            return false;
+        }
+        let Seat { session, queue, blocked, .. } = &mut self.seats[seat];
         let room = Room { outbox: !*blocked, queues: true };
-        match session.deliver(message, &Terms::plain(qos), room, &mut self.disk) {
+        match session.deliver(message, terms, room, &mut self.disk) {
             Delivery::Send { packet_id } => {
                 assert!(queue.is_empty(), "nothing overtakes the queue");
-                self.launch(seat, packet_id, number, qos);
+                self.launch(seat, packet_id, number, terms.qos);
             }
             Delivery::Queued { displaced } => {
                 self.report.dropped += displaced;
-                dropped.extend(queue.drain(..displaced));
+                let displaced: Vec<usize> = queue.drain(..displaced).collect();
                 queue.push_back(number);
+                displaced.into_iter().for_each(|number| self.lose(seat, number));
             }
             Delivery::Dropped(_) => {
                 self.report.dropped += 1;
-                dropped.insert(number);
+                self.seats[seat].dropped.insert(number);
+                return false;
             }
         }
+        if shared {
+            self.seats[seat].shared.insert(number);
+        }
+        true
     }
 
     fn launch(&mut self, seat: usize, id: PacketId, message: usize, qos: QoS) {
@@ -284,15 +368,23 @@ impl World {
 
     fn send(&mut self, seat: usize, packet: ToClient) {
         let mark = self.disk.len();
-        self.seats[seat].to_client.push_back((packet, mark));
+        let Seat { to_client, unanswered, receive_maximum, .. } = &mut self.seats[seat];
+        if let ToClient::Publish { id, .. } = packet {
+            unanswered.insert(id);
+            let maximum = receive_maximum.map_or(usize::MAX, usize::from);
+            assert!(unanswered.len() <= maximum, "no more than the client takes");
+        }
+        to_client.push_back((packet, mark));
     }
 
     /// Sends what may leave.
     fn poll(&mut self, seat: usize) {
         while !self.seats[seat].blocked {
             let can = self.seats[seat].session.can_transmit();
-            let transmit = self.seats[seat].session.poll_transmit(0, &mut self.disk);
-            assert_eq!(can, transmit.is_some(), "can_transmit foretells poll_transmit");
+            let transmit = self.seats[seat].session.poll_transmit(self.now, &mut self.disk);
+            let expired = self.note_expired(seat);
+            assert!(can || transmit.is_none(), "can_transmit foretells poll_transmit");
+            assert!(!can || transmit.is_some() || expired > 0, "but for what is too old");
             match transmit {
                 None => return,
                 Some(Transmit::Pubrel { packet_id }) => {
@@ -303,6 +395,9 @@ impl World {
                 Some(Transmit::Publish { packet_id, dup, message, terms }) => {
                     let qos = terms.qos;
                     let number = number(&message.payload);
+                    assert_eq!(message, self.message(number));
+                    assert_eq!(terms.special.is_some(), self.messages[number].shared);
+                    assert!(dup || !message.is_expired(self.now), "nothing that is too old is sent first");
                     if dup {
                         self.resend(seat, packet_id, number, qos);
                     } else {
@@ -316,6 +411,23 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What stood first in the queue and was too old is gone. Answers how many.
+    fn note_expired(&mut self, seat: usize) -> usize {
+        let expired = self.seats[seat].session.take_expired();
+        for _ in 0..expired {
+            let Some(number) = self.seats[seat].queue.pop_front() else { panic!("more than there were") };
+            assert!(self.messages[number].expires_at.is_some_and(|end| end <= self.now), "{number} is not old");
+            self.report.expired += 1;
+            self.lose(seat, number);
+        }
+        expired
+    }
+
+    fn drop_expired(&mut self, seat: usize) {
+        self.seats[seat].session.drop_expired(self.now, &mut self.disk);
+        self.note_expired(seat);
     }
 
     fn resend(&mut self, seat: usize, id: PacketId, message: usize, qos: QoS) {
@@ -334,33 +446,6 @@ impl World {
         {
             to_broker.extend(client.handle(packet));
         }
-    }
-
-    fn lose_connection(&mut self, seat: usize) {
-        let Some(epoch) = self.seats[seat].epoch else { return };
-        self.report.lost_connections += 1;
-        let ended = self.seats[seat].session.disconnect(epoch, Goodbye::Lost, self.now, &mut self.disk);
-        assert!(ended.is_some_and(|ended| !ended.over), "a persistent session stays");
-        self.seats[seat].unplug();
-    }
-
-    /// Connects, or takes over.
-    fn connect(&mut self, seat: usize, present: bool) {
-        let connect = Connect {
-            clean: false,
-            expiry: None,
-            receive_maximum: None,
-            user: None,
-            version: ProtocolVersion::V3_1_1,
-            will: None,
-        };
-        self.seats[seat].unplug();
-        let connected = self.seats[seat].session.connect(connect, self.now, &mut self.disk);
-        assert_eq!(connected.session_present, present);
-        self.seats[seat].epoch = Some(connected.epoch);
-        let again = self.seats[seat].client.connected();
-        self.seats[seat].to_broker.extend(again);
-        self.poll(seat);
     }
 
     fn begin_generation(&mut self) {
@@ -384,8 +469,8 @@ impl World {
     fn wrong_ack(&mut self, seat: usize, argument: u8) {
         let Some(id) = PacketId::new(argument.into()) else { return };
         let Seat { session, open, epoch, blocked, .. } = &mut self.seats[seat];
-        // While it is blocked not all that is under way was sent again.
-        if epoch.is_none() || *blocked || open.contains(&id) {
+        // Maybe not all that is under way was sent again.
+        if epoch.is_none() || *blocked || open.contains(&id) || session.inflight() != open.len() {
             return;
         }
         self.report.wrong_acks += 1;
@@ -422,108 +507,6 @@ impl World {
     }
 }
 
-/// Crash and recovery.
-impl World {
-    fn crash(&mut self, argument: usize) {
-        self.report.crashes += 1;
-        self.report.lost_records += self.disk.crash(argument);
-        self.checkpoint = None;
-        let mut sessions = self.recover();
-        for seat in &mut self.seats {
-            seat.unplug();
-            let Some(session) = sessions.remove(seat.session.client_id()) else {
-                panic!("a session is lost")
-            };
-            assert!(session.epoch() < seat.session.epoch() + 1 && !session.is_connected());
-            seat.session = session;
-            seat.blocked = false;
-            seat.open.clear();
-            seat.sends.retain(|(records, _, _)| *records <= self.disk.len());
-            seat.queue = queue(&mut seat.session);
-        }
-        self.disk.restart();
-    }
-
-    fn recover(&self) -> BTreeMap<Arc<str>, Session> {
-        let mut recovery = Recovery::new(self.limits, self.now);
-        for record in self.disk.records() {
-            assert_eq!(recovery.apply(record), Ok(()));
-        }
-        let recovered = recovery.finish();
-        assert_eq!((recovered.lost, recovered.contradictions), (0, 0));
-        assert_eq!(recovered.highest_number, CLIENTS as u64);
-        recovered.sessions.into_iter().map(|session| (session.client_id().clone(), session)).collect()
-    }
-
-    /// What would be recovered from all records is what there is.
-    fn check_recovery(&mut self) {
-        let mut recovered = self.recover();
-        for seat in &mut self.seats {
-            let mut twin = recovered.remove(seat.session.client_id());
-            assert_eq!(twin.as_mut().map(whole), Some(whole(&mut seat.session)));
-        }
-    }
-
-    fn check_limits(&self) {
-        for seat in &self.seats {
-            let session = &seat.session;
-            assert!(session.inflight() <= usize::from(self.limits.inflight));
-            assert!(session.queued_messages() <= self.limits.queue_messages);
-            assert!(session.queued_bytes() <= self.limits.queue_bytes);
-            assert_eq!(session.queued_messages(), seat.queue.len());
-        }
-    }
-
-    fn heal(&mut self) {
-        for seat in 0..CLIENTS {
-            self.seats[seat].blocked = false;
-            self.connect(seat, true);
-        }
-        // Each message costs at most a few packets to each client.
-        for _ in 0..100 + 100 * self.messages.len() {
-            self.disk.settle_all();
-            for seat in 0..CLIENTS {
-                self.step_to_client(seat);
-                self.step_to_broker(seat, 0);
-            }
-        }
-        self.check_recovery();
-    }
-
-    fn check_outcome(&self) {
-        for seat in &self.seats {
-            assert_eq!(seat.client.outgoing(), 0, "every publisher's flow has ended");
-            let session = &seat.session;
-            assert_eq!((session.inflight(), session.queued_messages(), session.incoming()), (0, 0, 0));
-            let got = seat.client.got();
-            for (number, published) in self.messages.iter().enumerate() {
-                let count = got.iter().filter(|got| **got == number).count();
-                let dropped = seat.dropped.contains(&number);
-                assert!(count > 0 || dropped, "message {number} is lost");
-                assert!(
-                    count <= 1 || published.qos == QoS::AtLeastOnce,
-                    "message {number} came {count} times"
-                );
-            }
-            self.check_order(seat);
-        }
-    }
-
-    /// Messages arrive, for the first time, in the order of their publisher, topic and QoS [MQTT-4.6.0-5].
-    fn check_order(&self, seat: &Seat) {
-        let mut last = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for number in seat.client.got() {
-            if !seen.insert(*number) || seat.dropped.contains(number) {
-                continue;
-            }
-            let published = &self.messages[*number];
-            let before = last.insert((published.publisher, published.topic, published.qos), *number);
-            assert!(before.is_none_or(|before| before < *number), "{number} came after {before:?}");
-        }
-    }
-}
-
 impl Seat {
     fn new(session: Session) -> Self {
         Self {
@@ -537,37 +520,24 @@ impl Seat {
             open: BTreeSet::new(),
             sends: Vec::new(),
             dropped: BTreeSet::new(),
+            shared: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
+            receive_maximum: None,
+            over: true,
+            fresh: true,
         }
+    }
+
+    fn flow_ended(&mut self, id: PacketId) {
+        self.open.remove(&id);
+        self.unanswered.remove(&id);
     }
 
     /// The connection is gone with everything that was in it.
     fn unplug(&mut self) {
         self.epoch = None;
+        self.unanswered.clear();
         self.to_client.clear();
         self.to_broker.clear();
     }
-}
-
-/// Everything that is to survive of a session, as the records of a checkpoint without the first, which tells times.
-fn whole(session: &mut Session) -> Vec<Vec<u8>> {
-    let mut disk = Disk::default();
-    let generation = session.generation;
-    session.checkpoint(&mut disk);
-    session.generation = generation;
-    disk.records().skip(1).map(<[u8]>::to_vec).collect()
-}
-
-/// The numbers of the messages in a session's queue.
-fn queue(session: &mut Session) -> VecDeque<usize> {
-    let queued = |record: &Vec<u8>| match decode(record) {
-        Ok(Record::Change { change: Change::EnqueueInline { message, id: None, .. }, .. }) => {
-            Some(number(&message.payload))
-        }
-        _ => None,
-    };
-    whole(session).iter().filter_map(queued).collect()
-}
-
-fn number(payload: &[u8]) -> usize {
-    std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX)
 }

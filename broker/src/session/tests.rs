@@ -25,7 +25,7 @@ proptest! {
 fn random_operations_reach_every_part_of_the_world() {
     let mut total = CheckReport::default();
     let mut state = 1_u64;
-    for _ in 0..60 {
+    for _ in 0..150 {
         let bytes: Vec<u8> = (0..801)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -44,10 +44,28 @@ fn random_operations_reach_every_part_of_the_world() {
         unfinished,
         trimmed,
         wrong_acks,
+        expired,
+        refused,
+        narrowed,
+        ended,
+        handed_on,
     } = total;
-    for count in
-        [published, resent, dropped, lost_connections, crashes, lost_records, unfinished, trimmed, wrong_acks]
-    {
+    for count in [
+        published,
+        resent,
+        dropped,
+        lost_connections,
+        crashes,
+        lost_records,
+        unfinished,
+        trimmed,
+        wrong_acks,
+        expired,
+        refused,
+        narrowed,
+        ended,
+        handed_on,
+    ] {
         assert!(count > 10, "{total:?}");
     }
 }
@@ -66,6 +84,11 @@ impl std::ops::Add for CheckReport {
             unfinished: self.unfinished + other.unfinished,
             trimmed: self.trimmed + other.trimmed,
             wrong_acks: self.wrong_acks + other.wrong_acks,
+            expired: self.expired + other.expired,
+            refused: self.refused + other.refused,
+            narrowed: self.narrowed + other.narrowed,
+            ended: self.ended + other.ended,
+            handed_on: self.handed_on + other.handed_on,
         }
     }
 }

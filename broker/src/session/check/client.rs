@@ -1,4 +1,4 @@
-//! An honest client with a persistent session, reduced to its flows.
+//! An honest client, reduced to its flows.
 
 use std::collections::BTreeSet;
 
@@ -23,6 +23,8 @@ pub(super) enum FromClient {
     Pubrec(PacketId),
     Pubrel(PacketId),
     Pubcomp(PacketId),
+    /// A PUBREC that says no.
+    Refusal { id: PacketId, message: usize },
 }
 
 #[derive(Debug)]
@@ -40,6 +42,10 @@ pub(super) struct Client {
     last: u16,
     received: BTreeSet<PacketId>,
     got: Vec<usize>,
+    /// The next QoS 2 message is refused.
+    refuses: bool,
+    /// Messages that it has refused, though the broker may not know.
+    refused: BTreeSet<usize>,
 }
 
 impl Client {
@@ -51,6 +57,20 @@ impl Client {
     /// The messages that reached the application.
     pub(super) fn got(&self) -> &[usize] {
         &self.got
+    }
+
+    pub(super) fn has_refused(&self, message: usize) -> bool {
+        self.refused.contains(&message)
+    }
+
+    pub(super) fn refuse_next(&mut self) {
+        self.refuses = true;
+    }
+
+    /// Forgets all flows. Answers the messages it has published and whose flows have not ended.
+    pub(super) fn forget(&mut self) -> Vec<usize> {
+        self.received.clear();
+        self.flows.drain(..).map(|flow| flow.message).collect()
     }
 
     pub(super) fn publish(&mut self, message: usize, qos: QoS) -> FromClient {
@@ -78,6 +98,13 @@ impl Client {
 
     pub(super) fn handle(&mut self, packet: ToClient) -> Option<FromClient> {
         match packet {
+            ToClient::Publish { id, message, qos: QoS::ExactlyOnce }
+                if self.refuses && !self.received.contains(&id) =>
+            {
+                self.refuses = false;
+                self.refused.insert(message);
+                Some(FromClient::Refusal { id, message })
+            }
             ToClient::Publish { id, message, qos: QoS::ExactlyOnce } => {
                 if self.received.insert(id) {
                     self.got.push(message);
