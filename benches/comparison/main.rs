@@ -26,6 +26,9 @@ struct Options {
     /// Only scenarios whose names contain one of these; may be given more than once
     #[arg(long)]
     only: Vec<String>,
+    /// No scenarios whose names contain one of these; may be given more than once
+    #[arg(long)]
+    without: Vec<String>,
     /// Only these servers; may be given more than once
     #[arg(long, value_enum)]
     server: Vec<Kind>,
@@ -45,7 +48,8 @@ fn main() -> anyhow::Result<()> {
     let scenarios: Vec<Scenario> = scenarios::all(options.scale)
         .into_iter()
         .filter(|scenario| {
-            options.only.is_empty() || options.only.iter().any(|word| scenario.name.contains(word.as_str()))
+            let named = |words: &[String]| words.iter().any(|word| scenario.name.contains(word.as_str()));
+            (options.only.is_empty() || named(&options.only)) && !named(&options.without)
         })
         .collect();
     if options.list {
