@@ -20,7 +20,8 @@ use self::client::{Client, FromClient, ToClient};
 use self::disk::Disk;
 use self::outcome::number;
 use super::{
-    Ack, Delivery, DropPolicy, Incoming, Origin, PacketId, Room, Session, SessionLimits, Subscription, Transmit,
+    Ack, Delivery, DropPolicy, Incoming, Origin, PacketId, Room, Session, SessionLimits, Subscription,
+    Transmit,
 };
 use crate::message::{Extras, Message, QoS, Special, Terms};
 
@@ -202,7 +203,7 @@ impl World {
         let qos = if argument & 1 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
         let number = self.messages.len();
         let expires_at = (argument % 8 > 5).then_some(self.now + u64::from(argument / 4));
-        let (topic, shared) = (usize::from(argument / 2) % TOPICS, argument / 4 % 4 == 0);
+        let (topic, shared) = (usize::from(argument / 2) % TOPICS, (argument / 4).is_multiple_of(4));
         self.messages.push(Published { publisher: seat, topic, qos, shared, expires_at });
         self.report.published += 1;
         let packet = self.seats[seat].client.publish(number, qos);
@@ -418,7 +419,10 @@ impl World {
         let expired = self.seats[seat].session.take_expired();
         for _ in 0..expired {
             let Some(number) = self.seats[seat].queue.pop_front() else { panic!("more than there were") };
-            assert!(self.messages[number].expires_at.is_some_and(|end| end <= self.now), "{number} is not old");
+            assert!(
+                self.messages[number].expires_at.is_some_and(|end| end <= self.now),
+                "{number} is not old"
+            );
             self.report.expired += 1;
             self.lose(seat, number);
         }
