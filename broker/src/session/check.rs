@@ -20,7 +20,8 @@ use self::client::{Client, FromClient, ToClient};
 use self::disk::Disk;
 use self::outcome::number;
 use super::{
-    Ack, Delivery, DropPolicy, Incoming, Origin, PacketId, Room, Session, SessionLimits, Subscription, Transmit,
+    Ack, Delivery, DropPolicy, Incoming, Origin, PacketId, Room, Session, SessionLimits, Subscription,
+    Transmit,
 };
 use crate::message::{Extras, Message, QoS, Special, Terms};
 
@@ -418,7 +419,10 @@ impl World {
         let expired = self.seats[seat].session.take_expired();
         for _ in 0..expired {
             let Some(number) = self.seats[seat].queue.pop_front() else { panic!("more than there were") };
-            assert!(self.messages[number].expires_at.is_some_and(|end| end <= self.now), "{number} is not old");
+            assert!(
+                self.messages[number].expires_at.is_some_and(|end| end <= self.now),
+                "{number} is not old"
+            );
             self.report.expired += 1;
             self.lose(seat, number);
         }

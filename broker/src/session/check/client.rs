@@ -18,13 +18,21 @@ pub(super) enum ToClient {
 /// A packet of the client.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum FromClient {
-    Publish { id: PacketId, message: usize, qos: QoS, dup: bool },
+    Publish {
+        id: PacketId,
+        message: usize,
+        qos: QoS,
+        dup: bool,
+    },
     Puback(PacketId),
     Pubrec(PacketId),
     Pubrel(PacketId),
     Pubcomp(PacketId),
     /// A PUBREC that says no.
-    Refusal { id: PacketId, message: usize },
+    Refusal {
+        id: PacketId,
+        message: usize,
+    },
 }
 
 #[derive(Debug)]

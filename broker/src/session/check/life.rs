@@ -30,7 +30,8 @@ impl World {
         let seated = &mut self.seats[seat];
         seated.unplug();
         seated.receive_maximum = connect.receive_maximum;
-        let narrow = connect.receive_maximum.is_some_and(|maximum| usize::from(maximum) < seated.session.inflight());
+        let narrow =
+            connect.receive_maximum.is_some_and(|maximum| usize::from(maximum) < seated.session.inflight());
         let present = !clean && seated.session.is_recorded();
         let left = if clean { self.take_unanswered(seat) } else { Vec::new() };
         let connected = self.seats[seat].session.connect(connect, self.now, &mut self.disk);
