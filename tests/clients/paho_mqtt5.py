@@ -62,7 +62,7 @@ def properties_arrive_as_they_were_sent():
     assert sent(early.delivery()) == {}
 
 
-# [MQTT5-4.10.0-1]
+# [MQTT5-3.3.2-15, 3.3.2-16]
 def a_request_is_answered():
     asking, answering = Client("asking"), Client("answering")
     answering.subscribe("service/double", 1)
@@ -99,7 +99,7 @@ def a_message_expires():
     keeper.expect_nothing_before("queue/end")
 
 
-# [MQTT5-3.1.2-23, 3.1.3-9]
+# [MQTT5-3.1.2-23, 3.1.2-8, 4.1.0-2]
 def a_session_expires():
     watcher = Client("watcher")
     watcher.subscribe("will", 1)
@@ -172,7 +172,7 @@ def retain_handling_says_when_there_is_a_replay():
             client.expect_nothing_before("end")
 
 
-# [MQTT5-3.3.2-7, 3.3.2-10, 3.3.2-12]
+# [MQTT5-3.1.2-26, 3.3.2-11, 3.3.2-12]
 def topic_aliases_go_both_ways():
     # paho sends and shows aliases as its user says them, and keeps no table of its own.
     client, publisher = Client("client", connect={"TopicAliasMaximum": 3}), Client("publisher")
@@ -199,7 +199,7 @@ def topic_aliases_go_both_ways():
     assert spared >= 4, f"{spared} topics were spared"
 
 
-# [MQTT5-3.1.3-9, 3.1.2-8]
+# [MQTT5-3.1.2-8, 3.1.3-9, 3.1.3-10]
 def a_will_waits_for_its_delay():
     watcher = Client("watcher")
     watcher.subscribe("will/#", 1)
@@ -219,6 +219,7 @@ def a_will_waits_for_its_delay():
     watcher.expect_nothing_before("will/end")
 
 
+# [MQTT5-3.11.3-1]
 def reasons_are_told():
     client = Client("client")
     for qos in (1, 2):
@@ -234,7 +235,7 @@ def reasons_are_told():
     assert client.event("unsuback") == [0, 0x11, 0]
 
 
-# [MQTT5-3.1.4-3, 3.1.2-22]
+# [MQTT5-3.1.4-3]
 def the_server_says_why_it_disconnects():
     def ended(client):
         client.client.on_disconnect = lambda c, u, flags, reason, p: (
@@ -251,7 +252,7 @@ def the_server_says_why_it_disconnects():
     assert second.event("disconnect") == (True, 0x94)
 
 
-# [MQTT5-3.3.4-7, 3.3.4-9]
+# [MQTT5-3.3.4-9, 3.3.4-10]
 def no_more_are_under_way_than_the_receive_maximum():
     slow, publisher = Client("slow", connect={"ReceiveMaximum": 5}, manual_ack=True), Client("publisher")
     slow.subscribe("flow", 1)
@@ -268,7 +269,6 @@ def no_more_are_under_way_than_the_receive_maximum():
         assert under_way[-1].payload == b"%d" % number
 
 
-# [MQTT5-4.8.2-4, 4.8.2-5]
 def a_shared_subscription_is_shared():
     members = [Client(f"member{number}") for number in range(3)]
     for member in members:
@@ -292,7 +292,7 @@ def a_shared_subscription_is_shared():
     assert all(len(part) >= 50 for part in parts), [len(part) for part in parts]
 
 
-# [MQTT5-3.2.2-16]
+# [MQTT5-3.1.3-6, 3.1.3-7, 3.2.2-16]
 def connack_assigns_a_name():
     names = {Client("").connack.AssignedClientIdentifier for _ in range(3)}
     assert len(names) == 3 and all(names), names

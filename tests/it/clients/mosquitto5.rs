@@ -20,7 +20,7 @@ fn subscribe(server: &Server, arguments: &[&str]) -> Tool {
     mosquitto_sub(&server.port(), &v5(&[arguments, &["-W", "30"]].concat()))
 }
 
-/// [MQTT5-3.3.2-17, 3.3.2-18, 3.3.2-20]
+/// [MQTT5-3.3.2-4, 3.3.2-15, 3.3.2-16, 3.3.2-17, 3.3.2-18, 3.3.2-20]
 #[test]
 fn properties_arrive_in_their_order() {
     let server = Server::start();
@@ -59,7 +59,7 @@ fn properties_arrive_in_their_order() {
     assert_eq!(finish(late), expected);
 }
 
-/// [MQTT5-4.10.0-1]
+/// [MQTT5-3.3.2-15, 3.3.2-16]
 #[test]
 fn mosquitto_rr_gets_its_answer() {
     let server = Server::start();
@@ -88,7 +88,7 @@ fn mosquitto_rr_gets_its_answer() {
     assert_eq!(asking.finish().trim_end(), "answers/rr|7|42");
 }
 
-/// [MQTT5-3.3.2-5, 3.3.2-6, 3.1.2-23]
+/// [MQTT5-3.3.2-5, 3.3.2-6, 3.1.2-23, 4.1.0-2]
 #[test]
 fn messages_and_sessions_expire() {
     let server = Server::start();
@@ -131,7 +131,6 @@ fn options_and_identifiers_of_subscriptions_are_obeyed() {
     assert_eq!(finish(as_usual), ["1 9 old", "0 9 new"]);
 }
 
-/// [MQTT5-4.8.2-4]
 #[test]
 fn members_of_a_group_share_the_messages() {
     let server = Server::start();
@@ -172,7 +171,7 @@ fn members_of_a_group_share_the_messages() {
     assert_eq!(finish(all).len(), 90);
 }
 
-/// [MQTT5-3.1.3-9]
+/// [MQTT5-3.1.2-8]
 #[test]
 fn a_will_waits_for_its_delay() {
     let server = Server::start();

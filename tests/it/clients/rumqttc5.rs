@@ -144,7 +144,7 @@ async fn every_qos() {
     }
 }
 
-/// [MQTT5-3.3.2-17, 3.3.2-18, 3.3.2-20]
+/// [MQTT5-3.3.2-4, 3.3.2-15, 3.3.2-16, 3.3.2-17, 3.3.2-18, 3.3.2-20]
 #[tokio::test]
 async fn retained_with_its_properties_also_after_a_crash() {
     let server = Server::start();
@@ -172,6 +172,7 @@ async fn retained_with_its_properties_also_after_a_crash() {
     late.expect("kept/end", "end", QoS::AtLeastOnce, false).await;
 }
 
+/// [MQTT5-3.1.2-8, 3.1.3-9]
 #[tokio::test]
 async fn wills_also_with_a_delay() {
     let server = Server::start();
