@@ -1,7 +1,7 @@
 //! Replays of retained messages to this client: each is taken in slices, in turn with the others, when the outbox (and at QoS 1
 //! and 2 the window and the queue) has room. What is owed is the session's; here are the positions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,7 +25,11 @@ const TURNS: usize = 16;
 /// No slice while so much waits in the outbox.
 const FULL_BYTES: usize = 64 << 10;
 /// Replays of one connection whose end is still to be told; of more it is not told.
-const MARKERS: usize = 256;
+const MARKERS: usize = 32;
+/// What these may name together, in bytes of filters.
+const MARKED_BYTES: usize = 256 << 10;
+/// What each filter takes beside its bytes.
+const FILTER_BYTES: usize = 32;
 
 /// See the module.
 #[derive(Default)]
@@ -37,6 +41,9 @@ pub(super) struct Replays {
     markers: Vec<Marker>,
 }
 
+/// The replays that one packet is owed.
+pub(super) type Owed = HashSet<ReplayId, foldhash::fast::RandomState>;
+
 /// The end of the replays of one packet, which the client wants to be told. It belongs to the connection: a client that comes back
 /// asks again.
 #[derive(Debug)]
@@ -45,20 +52,39 @@ pub(super) struct Marker {
     filters: Vec<String>,
     /// What the client asked for without being subscribed to it.
     unknown: Vec<String>,
+    /// What all of these take.
+    bytes: usize,
     /// Replays that are not yet at their end.
-    open: Vec<ReplayId>,
+    open: Owed,
     /// Messages handed over so far.
     messages: u64,
 }
 
 impl Marker {
-    pub(super) fn new(name: &str, filters: Vec<String>, open: Vec<ReplayId>) -> Self {
-        Self { name: name.to_owned(), filters, unknown: Vec::new(), open, messages: 0 }
+    /// A marker for the replays that a packet is about to be owed.
+    pub(super) fn new(name: &str) -> Self {
+        let (filters, unknown) = (Vec::new(), Vec::new());
+        Self { name: name.to_owned(), filters, unknown, bytes: 0, open: Owed::default(), messages: 0 }
     }
 
-    /// The same with filters that could not be replayed.
-    pub(super) fn without(self, unknown: Vec<String>) -> Self {
-        Self { unknown, ..self }
+    /// A filter whose replay is owed.
+    pub(super) fn names(&mut self, filter: &str) {
+        if self.has_room(filter) {
+            self.filters.push(filter.to_owned());
+        }
+    }
+
+    /// A filter that could not be replayed.
+    pub(super) fn lacks(&mut self, filter: &str) {
+        if self.has_room(filter) {
+            self.unknown.push(filter.to_owned());
+        }
+    }
+
+    /// Counts a filter. What is beyond the limit is not kept: such a marker is never told.
+    fn has_room(&mut self, filter: &str) -> bool {
+        self.bytes = self.bytes.saturating_add(filter.len() + FILTER_BYTES);
+        self.bytes <= MARKED_BYTES
     }
 
     /// What the client is told, as JSON.
@@ -160,7 +186,8 @@ impl Replays {
 
     /// The client wants to know when these replays are over.
     pub(super) fn mark(&mut self, marker: Marker, core: &Core) {
-        if self.markers.len() < MARKERS {
+        let bytes: usize = self.markers.iter().map(|marker| marker.bytes).sum();
+        if self.markers.len() < MARKERS && bytes.saturating_add(marker.bytes) <= MARKED_BYTES {
             self.markers.push(marker);
         } else {
             core.metrics.dropped(Dropped::Quota, 1);
@@ -168,18 +195,27 @@ impl Replays {
         self.look();
     }
 
-    /// Adds a replay to those that are `owed` by one packet. If it takes the place of an earlier one of its filter, who waits for that
+    /// A packet is owed a replay, whose end `marker` is to tell. If it takes the place of an earlier one of its filter, who waits for that
     /// one's end waits for the new one's.
-    pub(super) fn owe(&mut self, before: Option<ReplayId>, now: Option<ReplayId>, owed: &mut Vec<ReplayId>) {
+    pub(super) fn owe(
+        &mut self,
+        before: Option<ReplayId>,
+        now: Option<ReplayId>,
+        marker: Option<&mut Marker>,
+    ) {
         if let (Some(before), Some(now)) = (before, now) {
-            owed.retain(|known| *known != before);
-            for open in self.markers.iter_mut().flat_map(|marker| &mut marker.open) {
-                if *open == before {
-                    *open = now;
+            for marker in &mut self.markers {
+                if marker.open.remove(&before) {
+                    marker.open.insert(now);
                 }
             }
         }
-        owed.extend(now);
+        if let Some(marker) = marker {
+            if let Some(before) = before {
+                marker.open.remove(&before);
+            }
+            marker.open.extend(now);
+        }
     }
 
     /// Subscriptions are gone: their replays are over.
@@ -341,8 +377,22 @@ mod tests {
 
     #[test]
     fn the_end_of_a_replay_is_told_as_json() {
-        let mut marker = Marker::new("x", vec!["a/#".into(), "say \"hi\"\\\n".into()], Vec::new());
+        let mut marker = Marker::new("x");
+        marker.names("a/#");
+        marker.names("say \"hi\"\\\n");
         marker.messages = 3;
         assert_eq!(marker.text(9), r#"{"messages":3,"filters":["a/#","say \"hi\"\\\u000a"],"tock":9}"#);
+    }
+
+    #[test]
+    fn a_marker_holds_no_more_filters_than_its_connection_may_name() {
+        let mut marker = Marker::new("x");
+        let long = "x".repeat(1000);
+        for _ in 0..10_000 {
+            marker.names(&long);
+            marker.lacks(&long);
+        }
+        assert!(marker.bytes > MARKED_BYTES);
+        assert!((marker.filters.len() + marker.unknown.len()) * long.len() <= MARKED_BYTES);
     }
 }

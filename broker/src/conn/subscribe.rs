@@ -16,7 +16,8 @@ use crate::session::{ReplayId, Subscription};
 use crate::topic;
 use crate::transport::Transport;
 
-/// Filters whose replay is asked for in one PUBLISH; further ones are left out.
+/// Filters of one SUBSCRIBE that are looked at whatever the limit of subscriptions is; and filters whose replay is asked for in one
+/// PUBLISH, of which further ones are left out.
 const FILTERS_AT_ONCE: usize = 1024;
 
 /// What a whole SUBSCRIBE says about each of its filters.
@@ -40,15 +41,20 @@ impl<T: Transport> Connection<T> {
         let mut recorder = self.core.records.recorder_with(routing.take_record());
         let common = Common { identifier: subscribe.identifier, asked: requests::asked(&subscribe.user) };
         let mut codes = Vec::new();
-        let (mut owed, mut granted) = (Vec::new(), Vec::new());
-        for wanted in subscribe.subscriptions() {
-            let result = self.subscribe_one(&wanted, common, &mut recorder);
+        let mut marker = common.asked.replay.map(Marker::new);
+        // However often a packet repeats its filters: it takes no longer than one of as many as a client may have.
+        let most = self.core.limits().subscriptions.max(FILTERS_AT_ONCE);
+        for (number, wanted) in subscribe.subscriptions().enumerate() {
+            let result = match number < most {
+                true => self.subscribe_one(&wanted, common, &mut recorder),
+                false => Err(ReasonCode::QuotaExceeded),
+            };
             codes.push(match result {
                 Ok(Granted { qos, owed: replay, superseded }) => {
-                    self.replays.owe(superseded, replay, &mut owed);
-                    if common.asked.replay.is_some() {
-                        granted.push(wanted.filter.to_owned());
+                    if let Some(marker) = &mut marker {
+                        marker.names(wanted.filter);
                     }
+                    self.replays.owe(superseded, replay, marker.as_mut());
                     ReasonCode::granted(qos)
                 }
                 Err(code) => code,
@@ -62,8 +68,8 @@ impl<T: Transport> Connection<T> {
         if codec::suback(&mut suback, id, codes.into_iter(), None, user, self.version).is_ok() {
             self.answer_whole(&suback, mark, routing)?;
         }
-        if let Some(name) = common.asked.replay {
-            self.replays.mark(Marker::new(name, granted, owed), &self.core);
+        if let Some(marker) = marker {
+            self.replays.mark(marker, &self.core);
         }
         self.replays.look();
         Ok(())
@@ -150,7 +156,7 @@ impl<T: Transport> Connection<T> {
     pub(super) fn replay_again(&mut self, name: &str, filters: &str) {
         let mount = self.manner.mount.as_deref();
         let mut recorder = self.core.records.recorder();
-        let (mut known, mut unknown, mut owed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut marker = Marker::new(name);
         let mut locked = self.client.lock();
         let session = locked.session();
         for wanted in filters.lines().filter(|line| !line.is_empty()).take(FILTERS_AT_ONCE) {
@@ -159,14 +165,14 @@ impl<T: Transport> Connection<T> {
                 Some(subscription) if !topic::share(&filter).is_ok_and(|share| share.is_some()) => {
                     let before = session.owed_for(&filter);
                     let replay = session.subscribe(&filter, subscription, true, &mut recorder);
-                    self.replays.owe(before, replay.ok().flatten(), &mut owed);
-                    known.push(wanted.to_owned());
+                    marker.names(wanted);
+                    self.replays.owe(before, replay.ok().flatten(), Some(&mut marker));
                 }
-                _ => unknown.push(wanted.to_owned()),
+                _ => marker.lacks(wanted),
             }
         }
         drop(locked);
-        self.replays.mark(Marker::new(name, known, owed).without(unknown), &self.core);
+        self.replays.mark(marker, &self.core);
     }
 
     pub(super) fn unsubscribe(

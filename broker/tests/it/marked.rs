@@ -91,6 +91,31 @@ async fn a_replay_that_begins_anew_is_at_its_end_when_the_new_one_is() {
 }
 
 #[tokio::test]
+async fn of_a_replay_with_too_many_filters_the_end_is_not_told() {
+    let (server, mut client) = with_retained(1, None).await;
+    let long = "x".repeat(60_000);
+    let filters: Vec<String> = (0..6).map(|n| format!("{long}/{n}")).collect();
+    let mut wanted: Vec<(&str, u8)> = filters.iter().map(|filter| (&**filter, 0)).collect();
+    wanted.push(("t/#", 0));
+    client.subscribe_with(marked("large"), &wanted).await;
+    assert_eq!(client.publication().await.topic, "t/0");
+    client.subscribe_with(marked("small"), &[("t/#", 0)]).await;
+    let (messages, end) = until_the_end(&mut client, None).await;
+    assert_eq!((messages, &*end.topic), (1, "$distkv/replay/small"));
+    assert_eq!(server.metrics().dropped_quota.get(), 1);
+}
+
+#[tokio::test]
+async fn a_packet_that_repeats_its_filters_is_cut_where_a_client_has_as_many_as_it_may() {
+    let server = Server::with(Limits { subscriptions: 3, ..limits() });
+    let mut client = server.clean5("a").await;
+    client.send(subscribe(7, &marked("x"), &[("a", 1); 1030])).await;
+    let codes = client.suback(7).await;
+    assert_eq!((codes.len(), &codes[1022..1026]), (1030, &[1, 1, 0x97, 0x97][..]));
+    client.ping().await;
+}
+
+#[tokio::test]
 async fn a_name_that_no_topic_can_have_asks_for_nothing() {
     let (_server, mut client) = with_retained(0, None).await;
     for name in ["", "a/#", "+", &"x".repeat(257)] {
