@@ -156,6 +156,8 @@ impl Core {
     fn set_limits(&self, limits: Limits) {
         self.metrics.show_limits(&limits);
         self.hot.set(&limits);
+        // How many copies a client gets is part of what workers remember.
+        self.router.look_again();
         self.rates.set(&limits);
         self.unfinished.set_limit(limits.unfinished_bytes);
         self.outboxes.set_limit(limits.outboxes_bytes);

@@ -181,6 +181,12 @@ impl Router {
         removed
     }
 
+    /// What matches a topic comes to something else from now on: workers are to look again.
+    pub(crate) fn look_again(&self) {
+        let _index = self.index.write();
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
     /// Shared subscriptions: groups, not members.
     pub(crate) fn shared_groups(&self) -> usize {
         self.index.read().groups.len()

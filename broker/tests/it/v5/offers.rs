@@ -216,3 +216,21 @@ async fn a_stopping_server_sends_its_clients_elsewhere() {
         tokio::join!(stop, told);
     }
 }
+
+#[tokio::test]
+async fn the_number_of_copies_changes_also_for_topics_that_were_routed_before() {
+    let server = Server::start();
+    let mut client = server.clean5("a").await;
+    client.subscribe(&[("a/#", 0), ("a/b", 0)]).await;
+    let mut publisher = server.clean5("b").await;
+    for (copies, expected) in [(Copies::One, 1), (Copies::Each, 2), (Copies::One, 1)] {
+        server.broker.set_limits(Limits { copies, ..limits() });
+        publisher.publish(Publish::new("a/b", "x", 1)).await;
+        publisher.publish(Publish::new("a/end", "x", 1)).await;
+        let mut came = 0;
+        while client.publication().await.topic == "a/b" {
+            came += 1;
+        }
+        assert_eq!(came, expected, "{copies:?}");
+    }
+}
