@@ -269,6 +269,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// For how many seconds a session outlives its connection whose client asks for `wanted` (0xFFFFFFFF stands for "never"
+    /// [MQTT 5: 3.1.2.11.2]); `None`: as long as any is kept, since that is less or no other end was asked for.
+    pub(crate) fn expiry_of(&self, wanted: u32) -> Option<u32> {
+        let limit = self.session_expiry.as_secs();
+        let limited = limit > 0 && u64::from(wanted) > limit;
+        (wanted != u32::MAX && !limited).then_some(wanted)
+    }
+
     /// Those of one session.
     pub(crate) fn of_session(&self) -> SessionLimits {
         SessionLimits {
@@ -302,7 +310,8 @@ pub(crate) struct HotLimits {
 impl HotLimits {
     pub(crate) fn set(&self, limits: &Limits) {
         self.packet_bytes.store(limits.packet_bytes, Ordering::Relaxed);
-        self.topic_bytes.store(limits.topic_bytes, Ordering::Relaxed);
+        // Behind a mount point a topic could get longer than what a packet can tell.
+        self.topic_bytes.store(limits.topic_bytes.min(topic::LEN_MAX), Ordering::Relaxed);
         self.topic_levels.store(limits.topic_levels, Ordering::Relaxed);
         self.queues_bytes.store(limits.queues_bytes, Ordering::Relaxed);
         self.queue_messages.store(limits.queue_messages, Ordering::Relaxed);
@@ -460,6 +469,23 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_lasts_as_long_as_it_is_asked_for_and_any_is_kept() {
+        let limits = Limits { session_expiry: Duration::from_secs(100), ..Limits::default() };
+        assert_eq!([0, 1, 100].map(|wanted| limits.expiry_of(wanted)), [Some(0), Some(1), Some(100)]);
+        assert_eq!([101, u32::MAX].map(|wanted| limits.expiry_of(wanted)), [None, None]);
+        let forever = Limits { session_expiry: Duration::ZERO, ..Limits::default() };
+        assert_eq!((forever.expiry_of(101), forever.expiry_of(u32::MAX)), (Some(101), None));
+    }
+
+    #[test]
+    fn no_limit_lets_a_topic_be_longer_than_a_packet_can_tell() {
+        let hot = HotLimits::default();
+        hot.set(&Limits { topic_bytes: 1 << 20, ..Limits::default() });
+        assert!(!hot.is_too_long(&"x".repeat(65_535)));
+        assert!(hot.is_too_long(&"x".repeat(65_536)));
+    }
 
     #[test]
     fn a_budget_gives_no_more_than_it_has_and_takes_back() {

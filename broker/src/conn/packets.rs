@@ -228,13 +228,7 @@ impl<T: Transport> Connection<T> {
             return End::Protocol(ReasonCode::ProtocolError, "DISCONNECT with a server reference".into());
         }
         if let Some(wanted) = disconnect.session_expiry {
-            let limit = u32::try_from(self.core.limits().session_expiry.as_secs()).unwrap_or(u32::MAX);
-            let expiry = match wanted {
-                0 => Some(0),
-                _ if limit > 0 && wanted > limit => None,
-                u32::MAX => None,
-                seconds => Some(seconds),
-            };
+            let expiry = self.core.limits().expiry_of(wanted);
             let mut recorder = self.core.records.recorder();
             if !self.client.lock().session().set_expiry(expiry, &mut recorder) {
                 let words = "DISCONNECT makes a session last that was to end with its connection";

@@ -119,10 +119,11 @@ impl Hello {
     /// For how many seconds the session outlives the connection; `None`: as long as the broker keeps any. The second is what the client
     /// has to be told, where it is not what it asked for.
     pub(super) fn expiry(&self, limits: &Limits) -> (Option<u32>, Option<u32>) {
-        let limit = u32::try_from(limits.session_expiry.as_secs()).unwrap_or(NEVER - 1);
-        let limited = limit > 0 && self.session_expiry > limit;
-        let told = (limited && self.version == ProtocolVersion::V5).then_some(limit);
-        ((self.session_expiry != NEVER && !limited).then_some(self.session_expiry), told)
+        let expiry = limits.expiry_of(self.session_expiry);
+        // Longer than a packet can tell is as good as never.
+        let limit = u32::try_from(limits.session_expiry.as_secs()).unwrap_or(0);
+        let told = expiry.is_none() && limit > 0 && self.version == ProtocolVersion::V5;
+        (expiry, told.then_some(limit))
     }
 
     /// The keep alive that holds, and whether the client has to be told [MQTT5-3.1.2-21].
