@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE: into the session and the tree first, then the answer, then (in slices, later) what is retained.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Connection;
@@ -183,13 +184,24 @@ impl<T: Transport> Connection<T> {
         let core = &self.core;
         let mut recorder = core.records.recorder_with(routing.take_record());
         let mount = self.manner.mount.as_deref();
-        let filters: Vec<Arc<str>> =
-            unsubscribe.filters().map(|filter| topic::mounted(mount, filter).into()).collect();
-        core.metrics.subscriptions.sub(core.router.unsubscribe(&self.client, &filters) as u64);
+        let mounted = |filter| topic::mounted(mount, filter);
+        // Each subscription that there is, once, however many filters the packet has. Nobody else changes them meanwhile.
+        let held: BTreeSet<Arc<str>> = {
+            let mut locked = self.client.lock();
+            let session = locked.session();
+            let filters = unsubscribe.filters().map(mounted);
+            filters
+                .filter(|filter| session.subscription(filter).is_some())
+                .map(|filter| filter.as_ref().into())
+                .collect()
+        };
+        let held: Vec<Arc<str>> = held.into_iter().collect();
+        core.metrics.subscriptions.sub(core.router.unsubscribe(&self.client, &held) as u64);
         let mut locked = self.client.lock();
-        let codes: Vec<ReasonCode> = filters
-            .iter()
-            .map(|filter| match locked.session().unsubscribe(filter, &mut recorder) {
+        let codes: Vec<ReasonCode> = unsubscribe
+            .filters()
+            .map(mounted)
+            .map(|filter| match locked.session().unsubscribe(&filter, &mut recorder) {
                 Some(_) => ReasonCode::Success,
                 None => ReasonCode::NoSubscriptionExisted,
             })

@@ -116,6 +116,15 @@ async fn a_packet_that_repeats_its_filters_is_cut_where_a_client_has_as_many_as_
 }
 
 #[tokio::test]
+async fn a_filter_that_an_unsubscribe_repeats_is_there_once() {
+    let server = Server::start();
+    let mut client = server.clean5("a").await;
+    client.subscribe(&[("a", 0), ("b", 0)]).await;
+    assert_eq!(client.unsubscribe(&["a", "c", "a", "b"]).await, [0, 0x11, 0x11, 0]);
+    assert_eq!(server.metrics().subscriptions.get(), 0);
+}
+
+#[tokio::test]
 async fn a_name_that_no_topic_can_have_asks_for_nothing() {
     let (_server, mut client) = with_retained(0, None).await;
     for name in ["", "a/#", "+", &"x".repeat(257)] {
