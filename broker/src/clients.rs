@@ -214,7 +214,12 @@ impl Broker {
             None => {}
             Some(Ok(seat)) => {
                 let mark = core.end_session(seat);
-                core.records.hasten(mark);
+                // Who hears that it is dropped shall not meet it again after a crash.
+                let kept = std::future::poll_fn(|cx| core.records.poll_settled(mark, cx)).await;
+                if let Err(failed) = kept {
+                    tracing::error!(client = id, "the end of a session can't be kept: {failed}");
+                    return Err(NotDropped::Busy);
+                }
             }
             Some(Err(NoSeat::Overtaken | NoSeat::Timeout | NoSeat::Full)) => return Err(NotDropped::Busy),
         }
