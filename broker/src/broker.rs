@@ -348,9 +348,13 @@ impl Broker {
         self.core.delayed.list(query)
     }
 
-    /// Has a message that waits not published. Answers whether it still waited.
-    pub fn cancel_delayed(&self, number: u64) -> bool {
-        self.core.delayed.cancel(number, &self.core)
+    /// Has a message that waits not published. Answers whether it still waited, and only when the cancellation is kept (or nothing can be
+    /// kept any more).
+    pub async fn cancel_delayed(&self, number: u64) -> bool {
+        let Some(mark) = self.core.delayed.cancel(number, &self.core) else { return false };
+        // A failure of the log shows wherever something is acknowledged.
+        let _kept = std::future::poll_fn(|cx| self.core.records.poll_settled(mark, cx)).await;
+        true
     }
 
     /// All counters.

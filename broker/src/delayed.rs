@@ -233,17 +233,16 @@ impl Delayed {
         }
     }
 
-    /// Takes one out that is not being published at this moment. Answers whether there was one.
-    pub(crate) fn cancel(&self, number: u64, core: &Core) -> bool {
+    /// Takes one out that is not being published at this moment, if there is one. The cancellation is kept when the mark is settled.
+    pub(crate) fn cancel(&self, number: u64, core: &Core) -> Option<Mark> {
         let mut waiting = self.waiting.lock();
         let at = waiting.by_number.get(&number).map(|entry| entry.at);
         if !at.is_some_and(|at| waiting.by_time.contains(&(at, number))) {
-            return false;
+            return None;
         }
-        let Some(message) = waiting.remove(number) else { return false };
+        let message = waiting.remove(number)?;
         let mark = forget(&message, &core.records);
         drop(waiting);
-        core.records.hasten(mark);
         core.metrics.delayed_cancelled.add(1);
         tracing::info!(
             number,
@@ -251,7 +250,7 @@ impl Delayed {
             client = &*message.client_id,
             "delayed message cancelled"
         );
-        true
+        Some(mark)
     }
 
     /// How many wait, and their bytes.

@@ -150,8 +150,8 @@ async fn an_operator_sees_what_waits_and_cancels_it_for_good() {
     let of_pub = Query { client: Some("pub".into()), limit: 1, ..Query::default() };
     let page = server.broker.delayed(&of_pub);
     assert_eq!((page.items.len(), page.more), (1, true));
-    assert!(server.broker.cancel_delayed(first.number));
-    assert!(!server.broker.cancel_delayed(first.number));
+    assert!(server.broker.cancel_delayed(first.number).await);
+    assert!(!server.broker.cancel_delayed(first.number).await);
     assert_eq!(server.metrics().delayed_cancelled.get(), 1);
     let (hooks, records) = server.crash();
     let server = Server::resume(limits(), hooks, &records);

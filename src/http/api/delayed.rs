@@ -42,7 +42,7 @@ pub(super) async fn cancel(State(broker): State<Source>, number: Result<Path<u64
         let help = "GET /api/delayed lists the messages with their numbers";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "this is no number of a message", help));
     };
-    if there(&broker)?.cancel_delayed(number) {
+    if there(&broker)?.cancel_delayed(number).await {
         return Ok(Json(json!({ "cancelled": number })));
     }
     let help = "it may be published already; GET /api/delayed lists those that wait";
