@@ -271,6 +271,12 @@ impl<'a> PathRef<'a> {
         Self { bytes: self.bytes.get(..end).unwrap_or(self.bytes) }
     }
 
+    /// The path without its first `count` elements; nothing is left if there are no more.
+    pub fn without(self, count: usize) -> Self {
+        let front = self.first(count).bytes.len();
+        Self { bytes: self.bytes.get(front..).unwrap_or_default() }
+    }
+
     /// How many elements this path has in common, from the front, with the path whose byte form is `other`; and what follows them.
     pub fn beyond(self, other: &[u8]) -> (usize, Self) {
         let (mut rest, mut other, mut count) = (self.bytes, other, 0);
