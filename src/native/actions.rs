@@ -1,5 +1,7 @@
 //! What can be asked for, one module a family.
 
+mod messages;
+mod state;
 mod trees;
 mod values;
 mod watch;
@@ -45,6 +47,15 @@ pub(super) fn run(
         "root" => trees::root(session, request, out),
         "watch" => watch::watch(session, request),
         "stop" => watch::stop(session, request, out),
+        "msg_send" => messages::send(session, request, out),
+        "msg_monitor" => messages::monitor(session, request),
+        "get_tock" => state::tock(session, request, out),
+        "get_state" => state::get(session, request),
+        "enum_node" => state::events(session, request),
+        "kill_node" => state::kill(session, request),
+        "check_deleted" => state::check_deleted(session, request, out),
+        "fake_info" | "fake_info_send" => state::fake_info(session, request, out),
+        "update" => state::update(session),
         _ => {
             session.view()?;
             let shown: String = action.chars().take(40).collect();

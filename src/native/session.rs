@@ -252,6 +252,22 @@ impl Session {
         self.view.as_ref().ok_or(Failure::LoginFirst)
     }
 
+    /// May the client do what concerns the whole server?
+    pub(super) fn operator(&self) -> Result<(), Failure> {
+        self.view()?;
+        Ok(())
+    }
+
+    /// The user's name, for the broker.
+    pub(super) fn user_name(&self) -> Option<Arc<str>> {
+        self.view.as_ref()?.who().name().cloned()
+    }
+
+    /// May the client send a message to this topic?
+    pub(super) fn may_send(&self, _topic: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// The tock for a reply that is about no entry.
     pub(super) fn tock(&self) -> u64 {
         self.face.store.tock().get()

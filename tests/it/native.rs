@@ -3,6 +3,8 @@
 
 mod faces;
 mod hostile;
+mod messages;
+mod state;
 mod trees;
 mod values;
 mod watches;
