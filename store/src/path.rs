@@ -283,6 +283,20 @@ impl<'a> PathRef<'a> {
         Self { bytes: self.bytes.get(..len).unwrap_or_default() }
     }
 
+    /// Where its elements end in the byte form, one after another.
+    pub(crate) fn ends(self) -> impl Iterator<Item = usize> + 'a {
+        let mut end = 0;
+        std::iter::from_fn(move || {
+            end += element::len(self.bytes.get(end..)?)?;
+            Some(end)
+        })
+    }
+
+    /// The path of its first elements, which [end](Self::ends) there.
+    pub(crate) fn until(self, end: usize) -> Option<Self> {
+        self.bytes.get(..end).map(PathRef::known)
+    }
+
     /// Whether the first element is null: internal data.
     pub fn is_internal(self) -> bool {
         self.bytes.first() == Some(&element::tag::NULL)
