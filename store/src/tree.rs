@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::chain::Version;
 use crate::meta::Meta;
-use crate::path::{PathRef, Pattern, Seek};
+use crate::path::{AFTER, PathRef, Pattern, Seek};
 use crate::value::Value;
 
 /// What is held at a path.
@@ -212,8 +212,18 @@ impl Tree {
     pub fn scan(
         &self,
         scan: &mut Scan,
-        mut looks: usize,
+        looks: usize,
         mut sink: impl FnMut(PathRef<'_>, &Arc<Entry>) -> bool,
+    ) -> Progress {
+        self.walk(scan, looks, |path, entry| if sink(path, entry) { Advance::On } else { Advance::Stop })
+    }
+
+    /// As [`Tree::scan`], but `sink` may also leave out what is below a path.
+    pub fn walk(
+        &self,
+        scan: &mut Scan,
+        mut looks: usize,
+        mut sink: impl FnMut(PathRef<'_>, &Arc<Entry>) -> Advance,
     ) -> Progress {
         if scan.done {
             return Progress::Done;
@@ -243,8 +253,14 @@ impl Tree {
                     scan.next.clear();
                     scan.next.extend_from_slice(key);
                     scan.next.push(0);
-                    if !sink(path, entry) {
-                        return Progress::More;
+                    match sink(path, entry) {
+                        Advance::On => {}
+                        Advance::Stop => return Progress::More,
+                        Advance::Past(elements) => {
+                            scan.next.clear();
+                            scan.next.extend_from_slice(path.first(elements).as_bytes());
+                            scan.next.push(AFTER);
+                        }
                     }
                 }
                 Seek::Skip => {}
@@ -257,6 +273,11 @@ impl Tree {
         Progress::More
     }
 
+    /// Whether there is an entry, be it a tombstone, at `path` or below it.
+    pub fn reaches(&self, path: PathRef<'_>) -> bool {
+        self.range_from(path.as_bytes()).next().is_some_and(|(key, _)| key.starts_with(path))
+    }
+
     fn from(&self, key: &[u8]) -> btree_map::Range<'_, Key, Arc<Entry>> {
         self.entries.range::<[u8], _>((Bound::Included(key), Bound::Unbounded))
     }
@@ -264,6 +285,17 @@ impl Tree {
 
 /// After so many keys before the sought place, search for it.
 const STEPS: usize = 8;
+
+/// How a [walk](Tree::walk) goes on behind a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// With the next path.
+    On,
+    /// Not, for now.
+    Stop,
+    /// Behind all paths that begin with the first so many elements of this one.
+    Past(usize),
+}
 
 /// How a scan stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,6 +320,11 @@ impl Scan {
     pub fn new(pattern: Pattern) -> Self {
         let next = pattern.start().to_vec();
         Self { pattern, next, done: false }
+    }
+
+    /// Ends it where it is.
+    pub fn end(&mut self) {
+        self.done = true;
     }
 
     /// What it looks for.

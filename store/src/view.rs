@@ -1,73 +1,60 @@
-//! Views: the one door to a store. What somebody may see and do is decided here; for now everybody may do everything.
+//! Views: the one door to a store. What somebody may see and do is decided here, and what he sees as the whole.
 
+mod ask;
 mod batch;
 mod condition;
+mod cursor;
+mod guard;
 mod read;
+mod root;
 mod since;
 mod state;
 mod walk;
+mod watch;
+mod who;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use crate::access::{Denied, OWN_DATA, Right};
 use crate::chain::Dot;
 use crate::clock;
-use crate::feed::{Carrier, Queue, WatchEvent};
+use crate::feed::Carrier;
 use crate::journal::{JournalFailed, Lsn};
 use crate::meta::Meta;
 use crate::path::{Element, Path, PathRef, Pattern};
 use crate::replica;
 use crate::store::{Shared, Store};
-use crate::ticks::Tock;
-use crate::tree::{Entry, Progress, Scan};
+use crate::tree::Entry;
 use crate::value::Value;
+use guard::{Guard, Listed};
 
+pub use ask::Verdict;
 pub use batch::{BYTES_MAX as BATCH_BYTES_MAX, BatchError, WRITES_MAX as BATCH_WRITES_MAX, Write};
 pub use condition::{Condition, Terms, Unmet};
+pub use cursor::Cursor;
 pub use read::{Child, Finder, Found};
 pub use since::CHANGES_MAX as CHANGES_SINCE_MAX;
 pub use state::{NodeState, Survey};
 pub use walk::{Step, Walk, WalkOptions};
+pub use watch::{Watch, WatchOptions};
+pub use who::Who;
 
-use since::Resume;
+pub(crate) use guard::Gate;
 
 /// How many keys a slice looks at, at most: so long it may hold the replica's lock.
 const LOOKS: usize = 1024;
 
-/// The first element, besides null, of internal data.
-const INTERNAL: &str = ".distkv";
-
-/// Whom a view is for.
-#[derive(Clone, Debug, Default)]
-pub struct Who {
-    user: Option<Arc<str>>,
-}
-
-impl Who {
-    /// A user; `None` for an anonymous one.
-    pub fn user(name: Option<Arc<str>>) -> Self {
-        Self { user: name }
-    }
-
-    /// The program itself: jobs, imports, the command line.
-    pub fn system() -> Self {
-        Self::default()
-    }
-
-    /// The user's name.
-    pub fn name(&self) -> Option<&Arc<str>> {
-        self.user.as_ref()
-    }
-}
-
 /// What one user sees of a store, and may do there. Clones are cheap.
+///
+/// Paths are as the user says them: relative to his root, and `[null]` is the internal data of that root. Each call holds to his rights
+/// as they are at that moment; `docs/access.md` has the table. Who has no limits pays one comparison for all this.
 #[derive(Clone)]
 pub struct View {
     store: Store,
     who: Who,
+    /// `None`: everything is allowed.
+    guard: Option<Arc<Guard>>,
 }
 
 /// A write that was taken.
@@ -133,6 +120,12 @@ pub enum WriteError {
         /// The limit.
         limit: u64,
     },
+    /// The user has no right to.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Below the user's root the path would be longer than a path can be.
+    #[error("the path is too long to lie below your root: use a shorter one")]
+    NoPlace,
     /// No event can be made.
     #[error("no event can be made any more: the cluster's clock has reached its limit of 2^62")]
     ClockExhausted,
@@ -148,7 +141,8 @@ impl From<replica::WriteError> for WriteError {
 
 impl View {
     pub(crate) fn new(store: Store, who: Who) -> Self {
-        Self { store, who }
+        let guard = Guard::new(store.access(), &who);
+        Self { store, who, guard }
     }
 
     /// Whose view this is.
@@ -156,10 +150,11 @@ impl View {
         &self.who
     }
 
-    /// The entry at `path`, if it has a value which has not expired.
-    pub fn get(&self, path: PathRef<'_>) -> Option<Arc<Entry>> {
-        let entry = self.shared().read().replica.get(path).cloned()?;
-        has_value(&entry).then_some(entry)
+    /// The entry at `path`, if it has a value which has not expired. Whether there is one is told only to those who may read it.
+    pub fn get(&self, path: PathRef<'_>) -> Result<Option<Arc<Entry>>, Denied> {
+        let Some(guard) = &self.guard else { return Ok(self.look(path)) };
+        let place = guard.enter(path, Right::Read)?;
+        Ok(place.and_then(|place| self.look(place.as_path())))
     }
 
     /// Writes a value. Time and user of `meta` are set here.
@@ -170,7 +165,7 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.shared().commit(path, Some(value), self.stamp(meta), Terms::default(), carrier)
+        self.commit(Write { path, value: Some(value), meta, terms: Terms::default() }, carrier)
     }
 
     /// Writes a value, or deletes it with `None`, if `condition` holds; otherwise [`WriteError::Conflict`] tells what is there.
@@ -183,13 +178,15 @@ impl View {
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
         let terms = Terms { conditions: &[condition], idempotent: false };
-        self.shared().commit(path, value, self.stamp(meta), terms, carrier)
+        self.commit(Write { path, value, meta, terms }, carrier)
     }
 
     /// Writes a value, or deletes it with `None`, on such terms. A condition that does not hold is a [`WriteError::Conflict`].
+    ///
+    /// Who may not read the entry can't have a condition on its value or version, and an idempotent write of his is as any other. He
+    /// does not get what was there before.
     pub fn write(&self, write: Write<'_>, carrier: Option<Carrier<'_>>) -> Result<Committed, WriteError> {
-        let Write { path, value, meta, terms } = write;
-        self.shared().commit(path, value, self.stamp(meta), terms, carrier)
+        self.commit(write, carrier)
     }
 
     /// Deletes the value at `path`. Where there is none nothing happens, but the carrier is called all the same.
@@ -199,61 +196,39 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.shared().commit(path, None, self.stamp(meta), Terms::default(), carrier)
+        self.commit(Write { path, value: None, meta, terms: Terms::default() }, carrier)
     }
 
-    /// Begins to read all entries which match. Internal data is left out unless the pattern begins with it.
-    pub fn cursor(&self, pattern: Pattern) -> Cursor {
-        Cursor { scan: Scan::new(without_internal(pattern)), batch: Batch::default() }
+    fn commit(&self, write: Write<'_>, carrier: Option<Carrier<'_>>) -> Result<Committed, WriteError> {
+        let Write { path, value, meta, mut terms } = write;
+        let meta = self.stamp(meta);
+        let Some(guard) = &self.guard else {
+            return self.shared().commit(path, value, meta, terms, None, carrier);
+        };
+        let entrance = guard.enter_to_write(path, value.is_some(), &mut terms)?;
+        let place = entrance.place.as_path();
+        let committed = self.shared().commit(place, value, meta, terms, entrance.gate.as_ref(), carrier);
+        committed.map(|it| entrance.answer(it)).map_err(|error| entrance.refusal(error))
     }
 
-    /// Goes on with a cursor: hands entries with a value to `sink`, at most `entries` of them, and no more after about `bytes`
-    /// bytes.
-    ///
-    /// `sink` is called at a point of the feed's order: a change of the same entry is either in what it gets, or will be told after
-    /// it. So it must not block or use the store, as observers. A slice looks at a limited number of entries; it may be
-    /// empty and still answer [`Progress::More`].
-    pub fn slice(
-        &self,
-        cursor: &mut Cursor,
-        entries: usize,
-        bytes: usize,
-        sink: &mut dyn FnMut(PathRef<'_>, &Arc<Entry>),
-    ) -> Progress {
-        let shared = self.shared();
-        let Cursor { scan, batch } = cursor;
-        let held = shared.read();
-        let progress = batch.collect(&held.replica, scan, entries, bytes);
-        if batch.items.is_empty() {
-            return progress;
+    fn look(&self, place: PathRef<'_>) -> Option<Arc<Entry>> {
+        let entry = self.shared().read().replica.get(place).cloned()?;
+        has_value(&entry).then_some(entry)
+    }
+
+    /// The pattern in the store, and where it lists.
+    fn pattern(&self, said: Pattern) -> (Pattern, Option<Listed>) {
+        match &self.guard {
+            None => (said, None),
+            Some(guard) => {
+                let listed = guard.listed(&said);
+                (guard.pattern(said), listed)
+            }
         }
-        let feed = shared.feed.lock();
-        drop(held);
-        for (key, entry) in &batch.items {
-            sink(PathRef::known(&batch.keys[key.clone()]), entry);
-        }
-        drop(feed);
-        batch.clear();
-        progress
-    }
-
-    /// Watches all entries which match: first those that are there (if `options` ask for them), then every change, with no gap
-    /// and nothing twice between, and never an older value after a newer one.
-    pub fn watch(&self, pattern: Pattern, options: WatchOptions) -> Watch {
-        let pattern = if options.programs { without_null(pattern) } else { without_internal(pattern) };
-        let scan = (options.existing || options.since.is_some()).then(|| Scan::new(pattern.clone()));
-        let queue = Arc::new(Queue::new(pattern, options.events.max(2), options.bytes, scan));
-        let shared = self.shared();
-        // Under the replica's lock as well: a change that is made but not yet told lies before the watch's beginning.
-        let held = shared.read();
-        shared.feed.lock().watch(Arc::clone(&queue));
-        drop(held);
-        let resume = options.since.map(|since| Resume::new(since, options.bytes));
-        Watch { view: self.clone(), queue, resume, ready: VecDeque::new() }
     }
 
     fn stamp(&self, meta: Meta) -> Meta {
-        meta.with_time(clock::wall_ms()).with_user(self.who.user.clone())
+        meta.with_time(clock::wall_ms()).with_user(self.who.name().cloned())
     }
 
     fn shared(&self) -> &Shared {
@@ -276,7 +251,7 @@ pub(crate) fn has_value(entry: &Entry) -> bool {
 
 /// Hides internal data, unless the pattern begins with it.
 fn without_internal(mut pattern: Pattern) -> Pattern {
-    hide(&mut pattern, Element::str(INTERNAL));
+    hide(&mut pattern, Element::str(OWN_DATA));
     without_null(pattern)
 }
 
@@ -292,139 +267,5 @@ fn hide(pattern: &mut Pattern, first: Element<'_>) {
         && !pattern.start().starts_with(path.as_bytes())
     {
         pattern.hide(path.as_path());
-    }
-}
-
-/// A reading of many entries under way. It holds a place, no entries and no lock.
-#[derive(Debug)]
-pub struct Cursor {
-    scan: Scan,
-    batch: Batch,
-}
-
-impl Cursor {
-    /// Whether it has come to its end.
-    pub fn is_done(&self) -> bool {
-        self.scan.is_done()
-    }
-}
-
-/// What one slice has found. Between slices it is empty; its memory is used again.
-#[derive(Debug, Default)]
-struct Batch {
-    keys: Vec<u8>,
-    items: Vec<(Range<usize>, Arc<Entry>)>,
-}
-
-impl Batch {
-    fn collect(
-        &mut self,
-        replica: &replica::Replica,
-        scan: &mut Scan,
-        entries: usize,
-        bytes: usize,
-    ) -> Progress {
-        let mut left = bytes;
-        replica.scan(scan, LOOKS, |path, entry| {
-            if has_value(entry) {
-                let start = self.keys.len();
-                self.keys.extend_from_slice(path.as_bytes());
-                self.items.push((start..self.keys.len(), Arc::clone(entry)));
-                let size = entry.value.as_ref().map_or(0, |value| value.as_bytes().len());
-                left = left.saturating_sub(path.as_bytes().len() + size);
-            }
-            left > 0 && self.items.len() < entries
-        })
-    }
-
-    fn clear(&mut self) {
-        self.keys.clear();
-        self.items.clear();
-    }
-}
-
-/// How a watch works.
-#[derive(Clone, Copy, Debug)]
-pub struct WatchOptions {
-    /// First tell what is there.
-    pub existing: bool,
-    /// First tell what has changed since this tock: see [`WatchEvent::TooOld`] and [`WatchEvent::Complete`].
-    pub since: Option<Tock>,
-    /// See also what programs keep for themselves below `.distkv`, which else is seen only by a pattern that begins with it.
-    pub programs: bool,
-    /// How many events may wait. One more change, and the watch ends with [`WatchEvent::Lagged`].
-    pub events: usize,
-    /// How many bytes they may have (paths and values). A single event may have more.
-    pub bytes: usize,
-}
-
-impl Default for WatchOptions {
-    fn default() -> Self {
-        Self { existing: true, since: None, programs: false, events: 1024, bytes: 16 << 20 }
-    }
-}
-
-/// A watch. Dropping it ends it.
-pub struct Watch {
-    view: View,
-    queue: Arc<Queue>,
-    /// What is gathered for going on from a tock, until it is complete.
-    resume: Option<Resume>,
-    /// What was gathered: it goes before the queue.
-    ready: VecDeque<WatchEvent>,
-}
-
-impl Watch {
-    /// The next event; `None` after [`WatchEvent::Lagged`] or when the store was closed. While it is pending, `cx` is woken when there is one.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchEvent>> {
-        if !self.resume() {
-            // Others have their turn before the next look.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if let Some(event) = self.ready.pop_front() {
-            return Poll::Ready(Some(event));
-        }
-        loop {
-            // What waits is older than what a slice would find.
-            if let Some((mut scan, room, bytes)) = self.queue.next_slice() {
-                self.slice(&mut scan, room, bytes);
-                if !scan.is_done() && self.queue.next_slice().is_some() {
-                    // Nothing found so far: others have their turn before the next look.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                continue;
-            }
-            return self.queue.poll_next(cx);
-        }
-    }
-
-    fn slice(&self, scan: &mut Scan, room: usize, bytes: usize) {
-        let shared = self.view.shared();
-        let mut batch = Batch::default();
-        let held = shared.read();
-        batch.collect(&held.replica, scan, room, bytes);
-        let tock = held.replica.tock();
-        let feed = shared.feed.lock();
-        drop(held);
-        let Batch { keys, items } = batch;
-        let found = items
-            .into_iter()
-            .map(|(key, entry)| WatchEvent::Existing { path: PathRef::known(&keys[key]).to_path(), entry });
-        self.queue.sliced(scan.clone(), found, tock);
-        drop(feed);
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.view.shared().feed.lock().unwatch(&self.queue);
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
     }
 }

@@ -10,7 +10,9 @@ use crate::path::{Path, PathRef};
 use crate::replica;
 use crate::ticks::{LEASE, Tock};
 use crate::tree::{Progress, Scan};
-use crate::view::{BATCH_BYTES_MAX, BATCH_WRITES_MAX, BatchError, Committed, Write, WriteError, has_value};
+use crate::view::{
+    BATCH_BYTES_MAX, BATCH_WRITES_MAX, BatchError, Committed, Gate, Write, WriteError, has_value,
+};
 
 /// How many keys are looked at for entries to delete, in one go.
 const LOOKS: usize = 4096;
@@ -33,7 +35,12 @@ struct Made<'a> {
 
 impl Shared {
     /// Takes all of the writes or none. No path is written twice, and there are at most [`BATCH_WRITES_MAX`].
-    pub(crate) fn commit_batch(&self, writes: Vec<Write<'_>>) -> Result<Vec<Committed>, BatchError> {
+    /// Those of `gates` that are there are asked whether what is there may be written.
+    pub(crate) fn commit_batch(
+        &self,
+        writes: Vec<Write<'_>>,
+        gates: &[Option<Gate>],
+    ) -> Result<Vec<Committed>, BatchError> {
         let refused = |at: usize| move |error: WriteError| BatchError::Write { at, error };
         for (at, write) in writes.iter().enumerate() {
             self.admit(write.value.as_ref()).map_err(refused(at))?;
@@ -41,6 +48,11 @@ impl Shared {
         let count = writes.len() as u64;
         let mut guard = self.write_many(count).map_err(|failed| refused(0)(failed.into()))?;
         let held = &mut *guard;
+        for (at, (write, gate)) in writes.iter().zip(gates).enumerate() {
+            if let Some(gate) = gate {
+                gate.check(&held.replica, write.path).map_err(|denied| refused(at)(denied.into()))?;
+            }
+        }
         let mut wanted = Vec::with_capacity(writes.len());
         for (at, write) in writes.iter().enumerate() {
             let entry = held.replica.get(write.path);

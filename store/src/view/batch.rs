@@ -5,7 +5,7 @@ use crate::path::{Path, PathRef, Pattern};
 use crate::tree::Progress;
 use crate::value::Value;
 
-use super::{Committed, Cursor, Terms, View, WriteError};
+use super::{Committed, Cursor, Gate, Terms, View, WriteError};
 
 /// How many writes one commit takes.
 pub const WRITES_MAX: usize = 4096;
@@ -72,13 +72,34 @@ impl View {
             write.meta = self.stamp(std::mem::take(&mut write.meta));
         }
         check(&writes)?;
-        self.shared().commit_batch(writes)
+        let Some(guard) = &self.guard else { return self.shared().commit_batch(writes, &[]) };
+        let mut entrances = Vec::with_capacity(writes.len());
+        for (at, write) in writes.iter_mut().enumerate() {
+            let entrance = guard.enter_to_write(write.path, write.value.is_some(), &mut write.terms);
+            entrances.push(entrance.map_err(|error| BatchError::Write { at, error })?);
+        }
+        let gates: Vec<Option<Gate>> = entrances.iter_mut().map(|entrance| entrance.gate.take()).collect();
+        let placed = writes.into_iter().zip(&entrances);
+        let placed = placed.map(|(write, entrance)| Write { path: entrance.place.as_path(), ..write });
+        let committed =
+            self.shared().commit_batch(placed.collect(), &gates).map_err(|error| match error {
+                BatchError::Write { at, error } => {
+                    let error = match entrances.get(at) {
+                        Some(entrance) => entrance.refusal(error),
+                        None => error,
+                    };
+                    BatchError::Write { at, error }
+                }
+                error => error,
+            })?;
+        Ok(committed.into_iter().zip(&entrances).map(|(it, entrance)| entrance.answer(it)).collect())
     }
 
     /// Deletes entries that a [`cursor`](Self::cursor) comes to: some, in one commit, which is short enough to hold nobody up. Call it until
     /// it answers [`Progress::Done`]. What is written meanwhile before the cursor's place stays; what is written behind it is deleted.
     ///
-    /// `deleted` is told of each, in order, once they are committed.
+    /// What the user may not delete is passed over, and what lies below a level that he may not list or pass. `deleted` is told of each, in
+    /// order, once they are committed; of what it was, only if the user may read it.
     pub fn delete_some(
         &self,
         cursor: &mut Cursor,
@@ -86,7 +107,19 @@ impl View {
         deleted: &mut dyn FnMut(PathRef<'_>, &Committed),
     ) -> Result<Progress, WriteError> {
         let meta = self.stamp(meta);
-        self.shared().delete_some(&mut cursor.scan, DELETIONS, &meta, &|_| false, deleted)
+        let Some(guard) = &self.guard else {
+            return self.shared().delete_some(&mut cursor.scan, DELETIONS, &meta, &|_| false, deleted);
+        };
+        let listed = cursor.listed.as_ref();
+        guard.check_listed(listed)?;
+        let spare = |place: PathRef<'_>| !guard.may_delete(place, listed);
+        self.shared().delete_some(&mut cursor.scan, DELETIONS, &meta, &spare, &mut |place, committed| {
+            let mut committed = committed.clone();
+            if !guard.may_read(place) {
+                committed.previous = None;
+            }
+            guard.with_name(place, |path| deleted(path, &committed));
+        })
     }
 
     /// Deletes `path` and all below it: see [`View::delete_some`]. Answers how many entries with a value there were.

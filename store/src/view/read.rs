@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::root::Place;
 use super::{View, has_value};
+use crate::access::{Denied, Right};
 use crate::path::{AFTER, Element, Path, PathRef, Pattern};
 use crate::ticks::Tick;
 use crate::tree::{Entry, Progress, Scan};
@@ -18,8 +20,10 @@ pub struct Child {
     pub name: Element<'static>,
     /// Its path.
     pub path: Path,
-    /// Its entry, if there is one; it may be a tombstone, or have a value that has expired.
+    /// Its entry, if there is one and the user may read it; it may be a tombstone, or have a value that has expired.
     pub entry: Option<Arc<Entry>>,
+    /// Whether it has a value, be it one which the user may not read.
+    pub has_value: bool,
     /// Whether there are entries below it, be they tombstones.
     pub below: bool,
 }
@@ -53,23 +57,54 @@ pub enum Found {
 impl View {
     /// The entry at `path`, be it a tombstone, or have a value that has expired. (Tombstones go after a while: see
     /// `PROTOCOL.md`.)
-    pub fn entry(&self, path: PathRef<'_>) -> Option<Arc<Entry>> {
-        self.shared().read().replica.get(path).cloned()
+    pub fn entry(&self, path: PathRef<'_>) -> Result<Option<Arc<Entry>>, Denied> {
+        let place = match &self.guard {
+            None => Some(Place::Same(path)),
+            Some(guard) => guard.enter(path, Right::Read)?,
+        };
+        Ok(place.and_then(|place| self.shared().read().replica.get(place.as_path()).cloned()))
     }
 
-    /// Whether there is an entry at `path` or below it, be it a tombstone.
+    /// Whether there is an entry at `path` or below it, be it a tombstone. Who may neither list nor read there hears of none.
     pub fn exists(&self, path: PathRef<'_>) -> bool {
-        let held = self.shared().read();
-        held.replica
-            .tree()
-            .range_from(path.as_bytes())
-            .next()
-            .is_some_and(|(first, _)| first.starts_with(path))
+        let place = match &self.guard {
+            None => Some(Place::Same(path)),
+            Some(_) if !self.may(path, Right::List) && !self.may(path, Right::Read) => None,
+            Some(guard) => guard.place(path),
+        };
+        place.is_some_and(|place| self.shared().read().replica.tree().reaches(place.as_path()))
     }
 
     /// What lies right below `path`, in the order of names, behind the name `after` if that is given; at most `max` of them, and at most some
-    /// thousands. With [`Progress::More`] there may be more.
+    /// thousands are looked at. With [`Progress::More`] there may be more.
+    ///
+    /// It needs the right to list at `path`. A child is shown to those who may list or read it.
     pub fn children(
+        &self,
+        path: PathRef<'_>,
+        after: Option<&Element<'_>>,
+        max: usize,
+    ) -> Result<(Vec<Child>, Progress), Denied> {
+        let Some(guard) = &self.guard else { return Ok(self.children_of(path, after, max)) };
+        guard.check(path, Right::List)?;
+        let Some(place) = guard.place(path) else { return Ok((Vec::new(), Progress::Done)) };
+        let (mut children, progress) = self.children_of(place.as_path(), after, max);
+        children.retain_mut(|child| {
+            let readable = guard.may_read(child.path.as_path());
+            let shown = readable || guard.may_list_at(child.path.as_path());
+            child.entry = child.entry.take().filter(|_| readable);
+            match guard.with_name(child.path.as_path(), |path| path.to_path()) {
+                Some(path) if shown => {
+                    child.path = path;
+                    true
+                }
+                _ => false,
+            }
+        });
+        Ok((children, progress))
+    }
+
+    fn children_of(
         &self,
         path: PathRef<'_>,
         after: Option<&Element<'_>>,
@@ -100,7 +135,8 @@ impl View {
             place.clear();
             place.extend_from_slice(child.as_bytes());
             place.push(AFTER);
-            children.push(Child { name, path: child.to_path(), entry: here, below });
+            let has_value = here.as_ref().is_some_and(|entry| has_value(entry));
+            children.push(Child { name, path: child.to_path(), entry: here, has_value, below });
         }
         (children, Progress::More)
     }
@@ -128,8 +164,15 @@ impl View {
             }
             found.is_none()
         });
+        drop(held);
         match (found, progress) {
-            (Some((path, entry)), _) => Found::Here(path, entry),
+            (Some((place, entry)), _) => match &self.guard {
+                None => Found::Here(place, entry),
+                Some(guard) if guard.may_read(place.as_path()) => guard
+                    .with_name(place.as_path(), |path| Found::Here(path.to_path(), entry))
+                    .unwrap_or(Found::Nowhere),
+                Some(_) => Found::Nowhere,
+            },
             (None, Progress::Done) => Found::Nowhere,
             (None, Progress::More) => Found::Searching,
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::View;
 use super::read::everything;
+use crate::access::{Denied, Right};
+use crate::path::PathRef;
 use crate::ticks::{NodeName, Tick, TickSet};
 use crate::tree::{Progress, Scan};
 
@@ -42,9 +44,12 @@ struct Ticks {
 }
 
 impl View {
-    /// Begins to look at all entries.
-    pub fn survey(&self) -> Survey {
-        Survey { scan: Scan::new(everything()), nodes: BTreeMap::new() }
+    /// Begins to look at all entries. It needs an admin of the whole store.
+    pub fn survey(&self) -> Result<Survey, Denied> {
+        if !self.is_operator() {
+            return Err(Denied { right: Right::List, path: PathRef::NULL.to_path() });
+        }
+        Ok(Survey { scan: Scan::new(everything()), nodes: BTreeMap::new() })
     }
 
     /// Goes on, for as long as nobody is held up by it.

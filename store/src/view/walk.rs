@@ -3,7 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::guard::{Listed, Sight};
+use super::root::Place;
 use super::{View, has_value};
+use crate::access::{Denied, Right};
 use crate::path::{AFTER, Path, PathRef};
 use crate::replica::Replica;
 use crate::tree::{Entry, Progress};
@@ -43,6 +46,7 @@ pub struct Walk {
     /// The path that was come to last: the nodes on the way to it are told.
     last: Option<Path>,
     done: bool,
+    listed: Option<Listed>,
     found: Vec<(Range<usize>, Option<Arc<Entry>>)>,
     paths: Vec<u8>,
 }
@@ -139,17 +143,30 @@ impl Walk {
 
 impl View {
     /// Begins a walk at `path`. Internal data is left out unless it begins there.
-    pub fn walk(&self, path: PathRef<'_>, options: WalkOptions) -> Walk {
-        Walk {
-            base: path.to_path(),
-            base_len: path.len(),
+    ///
+    /// It needs the right to list at `path`, and on every level it comes to. What the user may not read is left out, and all below a level that he
+    /// may not list or pass; a node without an entry is shown to those who may list or read it.
+    pub fn walk(&self, path: PathRef<'_>, options: WalkOptions) -> Result<Walk, Denied> {
+        let (place, listed) = match &self.guard {
+            None => (Some(Place::Same(path)), None),
+            Some(guard) => {
+                guard.check(path, Right::List)?;
+                (guard.place(path), Some(guard.listed_at(path)))
+            }
+        };
+        let done = place.is_none();
+        let base = place.map_or_else(Path::root, |place| place.as_path().to_path());
+        Ok(Walk {
+            base_len: base.len(),
+            next: base.as_bytes().to_vec(),
+            base,
             options,
-            next: path.as_bytes().to_vec(),
+            listed,
             last: None,
-            done: false,
+            done,
             found: Vec::new(),
             paths: Vec::new(),
-        }
+        })
     }
 
     /// Goes on with a walk: hands nodes to `sink`, about `entries` of them, and no more after about `bytes` bytes. Without an entry it is a
@@ -162,6 +179,8 @@ impl View {
         bytes: usize,
         sink: &mut dyn FnMut(PathRef<'_>, Option<&Arc<Entry>>) -> Step,
     ) -> Progress {
+        let guard = self.guard.as_deref();
+        walk.done |= guard.is_some_and(|guard| !guard.may_list(walk.listed.as_ref()));
         if walk.done {
             return Progress::Done;
         }
@@ -176,9 +195,21 @@ impl View {
             if over.is_some_and(|over| node.starts_with(over)) {
                 continue;
             }
-            if sink(PathRef::known(node), entry.as_ref()) == Step::Over {
-                over = Some(node);
-                walk.skip(node);
+            let place = PathRef::known(node);
+            let (step, over_all) = match guard {
+                None => (sink(place, entry.as_ref()), place),
+                Some(guard) => match guard.sight(place, walk.listed.as_ref()) {
+                    Sight::HiddenBelow(elements) => (Step::Over, place.first(elements)),
+                    Sight::Hidden if entry.is_some() || !guard.may_list_at(place) => (Step::On, place),
+                    Sight::Hidden | Sight::Shown => (
+                        guard.with_name(place, |path| sink(path, entry.as_ref())).unwrap_or(Step::Over),
+                        place,
+                    ),
+                },
+            };
+            if step == Step::Over {
+                over = Some(over_all.as_bytes());
+                walk.skip(over_all.as_bytes());
             }
         }
         // Their memory is used again.

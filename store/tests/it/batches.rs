@@ -59,7 +59,7 @@ fn all_conditions_must_hold_and_the_answer_says_which_did_not() {
     assert_eq!(unmet(&view, &[Condition::Version { node: "n", tick: tick + 1 }]), Some(Unmet::OtherVersion));
     assert_eq!(unmet(&view, &[Condition::Version { node: "m", tick }]), Some(Unmet::OtherVersion));
     assert_eq!(unmet(&view, &[version, Condition::Value(&number(4))]), Some(Unmet::OtherValue));
-    assert_eq!(view.get(path("a").as_path()).unwrap().version.dot().tick.0, tick);
+    assert_eq!(view.get(path("a").as_path()).unwrap().unwrap().version.dot().tick.0, tick);
     assert_eq!(unmet(&view, &[version, Condition::Value(&float)]), None);
     let at = path("a");
     let deleted = view.write(write(&at, None, on(&[Condition::Value(&number(9))])), None).unwrap();
@@ -91,7 +91,7 @@ fn count_up(view: &View, times: u32, condition: impl Fn(&distkv_store::tree::Ent
     let at = path("a");
     for _ in 0..times {
         loop {
-            let entry = view.get(at.as_path()).unwrap();
+            let entry = view.get(at.as_path()).unwrap().unwrap();
             let value = entry.value.clone().unwrap();
             let next = value.as_bytes()[1] + 1;
             let by_value = condition(&entry).is_none();
@@ -116,7 +116,7 @@ fn of_writers_with_one_condition_one_succeeds() {
             scope.spawn(move || count_up(&view, 32, |_| (writer % 2 == 0).then(Vec::new)));
         }
     });
-    let value = view.get(path("a").as_path()).unwrap().value.clone().unwrap();
+    let value = view.get(path("a").as_path()).unwrap().unwrap().value.clone().unwrap();
     assert_eq!(value.as_bytes(), [0xCC, 128]);
 }
 

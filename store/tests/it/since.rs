@@ -269,12 +269,12 @@ fn a_tock_that_was_never_told_is_too_old_and_so_is_too_much() {
 fn a_value_that_has_expired_is_told_as_deleted() {
     let (store, view) = memory();
     let soon = view.get(path("a").as_path());
-    assert!(soon.is_none());
+    assert!(soon.unwrap().is_none());
     let committed = view.set(path("a").as_path(), Value::string("x"), Meta::default(), None).unwrap();
     let end = committed.entry.unwrap().meta.time() + 30;
     view.set(path("a").as_path(), Value::string("y"), Meta::default().with_expiry(end), None).unwrap();
     let begin = store.tock().get();
-    while view.get(path("a").as_path()).is_some() {
+    while view.get(path("a").as_path()).unwrap().is_some() {
         std::thread::yield_now();
     }
     assert_eq!(
