@@ -9,4 +9,5 @@ pub mod config;
 pub mod http;
 pub mod log;
 pub mod mqtt_client;
+pub mod native;
 pub mod server;

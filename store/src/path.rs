@@ -261,6 +261,29 @@ impl<'a> PathRef<'a> {
         self.bytes.strip_prefix(prefix.bytes).map(|bytes| Self { bytes })
     }
 
+    /// The first `count` elements, or all if there are fewer.
+    pub fn first(self, count: usize) -> Self {
+        let mut end = 0;
+        for _ in 0..count {
+            let Some(len) = self.bytes.get(end..).and_then(element::len) else { break };
+            end += len;
+        }
+        Self { bytes: self.bytes.get(..end).unwrap_or(self.bytes) }
+    }
+
+    /// How many elements this path has in common, from the front, with the path whose byte form is `other`; and what follows them.
+    pub fn beyond(self, other: &[u8]) -> (usize, Self) {
+        let (mut rest, mut other, mut count) = (self.bytes, other, 0);
+        while let Some(len) = element::len(rest)
+            && let Some((first, behind)) = rest.split_at_checked(len)
+            && let Some(others) = other.strip_prefix(first)
+        {
+            (rest, other) = (behind, others);
+            count += 1;
+        }
+        (count, Self { bytes: rest })
+    }
+
     /// Whether the first element is null: internal data.
     pub fn is_internal(self) -> bool {
         self.bytes.first() == Some(&element::tag::NULL)
@@ -377,6 +400,17 @@ impl PathBuilder {
         self.pushed(before)
     }
 
+    /// Where it stands now, for [`PathBuilder::return_to`].
+    pub fn mark(&self) -> BuilderMark {
+        BuilderMark { bytes: self.bytes.len(), elements: self.elements }
+    }
+
+    /// Takes back what was appended since `mark` was taken.
+    pub fn return_to(&mut self, mark: BuilderMark) {
+        self.bytes.truncate(mark.bytes);
+        self.elements = self.elements.min(mark.elements);
+    }
+
     /// What has been built so far.
     pub fn as_path(&self) -> PathRef<'_> {
         PathRef { bytes: &self.bytes }
@@ -399,6 +433,13 @@ impl PathBuilder {
         self.bytes.truncate(before);
         Err(error)
     }
+}
+
+/// A place in a [`PathBuilder`].
+#[derive(Clone, Copy, Debug)]
+pub struct BuilderMark {
+    bytes: usize,
+    elements: usize,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "broker/src/rate",
     "broker/src/flapping",
     "src/auth/scram",
+    "src/native/wire",
     "store/src/path",
     "store/src/value",
     "store/src/meta",
