@@ -176,7 +176,8 @@ mod tests {
             assert_eq!(chain.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b:2", "a:1"]);
         }
         assert_eq!(chain(b"\xc0").unwrap(), []);
-        for bytes in [&b"\x01"[..], b"\x80", b"\x81\xa4node\xa1a", b"\x82\xa4node\xa1a\xa4tick\xa1x", b"\x81"] {
+        for bytes in [&b"\x01"[..], b"\x80", b"\x81\xa4node\xa1a", b"\x82\xa4node\xa1a\xa4tick\xa1x", b"\x81"]
+        {
             assert!(chain(bytes).is_err(), "{bytes:?}");
         }
     }

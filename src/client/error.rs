@@ -126,7 +126,11 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.message.is_empty() { "the server refused it without a reason" } else { &self.message })
+        f.write_str(if self.message.is_empty() {
+            "the server refused it without a reason"
+        } else {
+            &self.message
+        })
     }
 }
 
@@ -148,6 +152,8 @@ pub enum Kind {
     TooSlow,
     /// The server can't keep it at present (full disk, overload): later it may.
     Unavailable,
+    /// This server can't do it.
+    Unsupported,
     /// Any other reason.
     Other,
 }
@@ -156,13 +162,14 @@ impl Kind {
     /// The kind that the server names in `etype`.
     fn named(etype: &str) -> Self {
         match etype {
-            "denied" | "acl" | "not_allowed" | "auth" => Self::Denied,
-            "not_found" | "missing" => Self::NotFound,
-            "conflict" | "exists" | "changed" => Self::Conflict,
-            "invalid" | "bad_request" | "type" | "path" | "value" | "action" => Self::Invalid,
-            "limit" | "quota" | "too_long" => Self::Limit,
-            "too_slow" | "overflow" => Self::TooSlow,
-            "unavailable" | "busy" | "storage" => Self::Unavailable,
+            "denied" => Self::Denied,
+            "not_found" => Self::NotFound,
+            "conflict" => Self::Conflict,
+            "invalid" => Self::Invalid,
+            "limit" => Self::Limit,
+            "too_slow" => Self::TooSlow,
+            "unavailable" => Self::Unavailable,
+            "unsupported" => Self::Unsupported,
             _ => Self::Other,
         }
     }
@@ -171,7 +178,9 @@ impl Kind {
     fn of_text(text: &str) -> Self {
         let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
         match () {
-            () if begins(&["Entry already exists", "Entry is new", "Chain is ", "Data is "]) => Self::Conflict,
+            () if begins(&["Entry already exists", "Entry is new", "Chain is ", "Data is "]) => {
+                Self::Conflict
+            }
             () if begins(&["KeyError(", "P(", "Node "]) => Self::NotFound,
             () if begins(&["(<AclEntry", "ACLError(", "Not allowed"]) => Self::Denied,
             () => Self::Other,

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 /// The prime of group 14.
-const PRIME: U2048 = U2048::from_be_hex(concat!(
+const PRIME: Odd<U2048> = Odd::<U2048>::from_be_hex(concat!(
     "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD",
     "EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED",
     "EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F",
@@ -147,8 +147,7 @@ impl SharedKey {
 
 /// `base` to the power of `exponent`, in time that depends on the length of the exponent's type alone.
 fn power<const LIMBS: usize>(base: &U2048, exponent: &crypto_bigint::Uint<LIMBS>) -> U2048 {
-    const MODULUS: Odd<U2048> = PRIME.expect_odd("the prime is odd");
-    const PARAMS: FixedMontyParams<{ U2048::LIMBS }> = FixedMontyParams::new_vartime(MODULUS);
+    const PARAMS: FixedMontyParams<{ U2048::LIMBS }> = FixedMontyParams::new_vartime(PRIME);
     FixedMontyForm::new(base, &PARAMS).pow(exponent).retrieve()
 }
 
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn keys_outside_of_the_group_are_refused() {
-        let prime = minimal(&PRIME);
+        let prime = minimal(PRIME.as_ref());
         let below = minimal(&PRIME.wrapping_sub(&U2048::ONE));
         // 11 is no square modulo this prime.
         for key in [&[][..], &[0], &[1], &[0, 1], &prime, &below, &[11], &[0xFF; 257]] {

@@ -97,6 +97,15 @@ impl Reply {
         self.field(name).map_or(Ok(Vec::new()), entry::chain)
     }
 
+    /// The maps in the list at this key.
+    pub(super) fn items(&self, name: &str) -> Result<Vec<Self>, Error> {
+        let malformed = || Error::Malformed(format!("`{name}` is no list"));
+        let mut tokens = Tokens::new(self.field(name).ok_or_else(malformed)?);
+        let Some(Token::Array(count)) = tokens.next() else { return Err(malformed()) };
+        let item = |_| Self::new(Bytes::copy_from_slice(tokens.whole().map_err(|_| malformed())?));
+        (0..count).map(item).collect()
+    }
+
     /// The number of the request that it answers.
     pub(super) fn seq(&self) -> Option<u64> {
         self.number("seq")

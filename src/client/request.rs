@@ -109,6 +109,17 @@ impl Request {
         self
     }
 
+    /// A topic or filter of MQTT, as a list of its levels.
+    #[must_use]
+    pub fn levels(mut self, key: &str, topic: &str) -> Self {
+        let levels = topic.split('/');
+        self.key(key).array(levels.clone().count() as u32);
+        for level in levels {
+            Packer(&mut self.fields).str(level);
+        }
+        self
+    }
+
     /// Several requests as a list of maps.
     #[must_use]
     pub(super) fn list(mut self, key: &str, items: &[Self]) -> Self {
@@ -118,11 +129,6 @@ impl Request {
             self.fields.extend_from_slice(&item.fields);
         }
         self
-    }
-
-    /// How many bytes it takes, about.
-    pub(super) fn bytes_len(&self) -> usize {
-        self.fields.len()
     }
 
     /// Appends the message.

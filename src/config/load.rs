@@ -12,7 +12,8 @@ use super::{Config, ListenSet, Listener, Proxy, Tls};
 const ENV_PREFIX: &str = "DISTKV_";
 
 /// What the client verbs of the command line read from the environment.
-const CLIENT_VARIABLES: &[&str] = &["SERVER", "USER", "PASSWORD", "PASSWORD_FILE", "CA", "TLS", "CLIENT_CONFIG"];
+const CLIENT_VARIABLES: &[&str] =
+    &["SERVER", "USER", "PASSWORD", "PASSWORD_FILE", "CA", "TLS", "CLIENT_CONFIG"];
 
 /// One value from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

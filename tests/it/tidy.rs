@@ -15,6 +15,8 @@ const PURE: &[&str] = &[
     "broker/src/rate",
     "broker/src/flapping",
     "src/auth/scram",
+    "src/client/backoff",
+    "src/client/exchange",
     "src/native/wire",
     "store/src/path",
     "store/src/value",
@@ -31,6 +33,8 @@ const TASKS: &[&str] = &[
     "src/server",
     "src/bench",
     "src/cli",
+    // The tasks of a client of the native port: each ends with the handle that needs it.
+    "src/client/tasks",
     "broker/src/tasks",
     // The threads that sync and that write snapshots: named, and joined when the store is dropped.
     "store/src/journal",
