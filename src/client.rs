@@ -176,10 +176,17 @@ impl Client {
         Batch::new(self)
     }
 
-    /// The names right below a path: of those that have a value, or (`empty`) of all.
-    pub async fn children(&self, path: impl ToPath, empty: bool) -> Result<Vec<Element<'static>>, Error> {
-        let path = path.to_path()?;
-        let reply = self.read(Request::new("enum").path(&path).flag("empty", empty)).await?;
+    /// The names right below a path which have a value, or something below them.
+    pub async fn names(&self, path: impl ToPath) -> Result<Vec<Element<'static>>, Error> {
+        self.enumerate(&path.to_path()?, |request| request.flag("empty", true).flag("living", true)).await
+    }
+
+    async fn enumerate(
+        &self,
+        path: &Path,
+        which: impl FnOnce(Request) -> Request,
+    ) -> Result<Vec<Element<'static>>, Error> {
+        let reply = self.read(which(Request::new("enum").path(path))).await?;
         let malformed = || Error::Malformed("a list of names is none".to_owned());
         let mut names = Tokens::new(reply.field("result").ok_or_else(malformed)?);
         let Some(Token::Array(count)) = names.next() else { return Err(malformed()) };
