@@ -17,6 +17,7 @@ use crate::auth::users::{List, Users};
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::http::{Failure, Source};
+use crate::native;
 
 /// A node with its data, from start to stop.
 pub(super) struct Node {
@@ -66,6 +67,12 @@ impl Node {
     /// The broker, for those who ask about clients.
     pub(super) fn broker(&self) -> Arc<Broker> {
         Arc::clone(&self.broker)
+    }
+
+    /// The native port's face to this node.
+    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
+        let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
+        Arc::new(native::Face::new(self.name.as_str(), store, broker, config.native.options()))
     }
 
     /// The node's name.

@@ -271,6 +271,12 @@ impl<'a> PathRef<'a> {
         Self { bytes: self.bytes.get(..end).unwrap_or(self.bytes) }
     }
 
+    /// The path without its first `count` elements; nothing is left if there are no more.
+    pub fn without(self, count: usize) -> Self {
+        let front = self.first(count).bytes.len();
+        Self { bytes: self.bytes.get(front..).unwrap_or_default() }
+    }
+
     /// How many elements this path has in common, from the front, with the path whose byte form is `other`; and what follows them.
     pub fn beyond(self, other: &[u8]) -> (usize, Self) {
         let (mut rest, mut other, mut count) = (self.bytes, other, 0);
@@ -282,6 +288,20 @@ impl<'a> PathRef<'a> {
             count += 1;
         }
         (count, Self { bytes: rest })
+    }
+
+    /// Where its elements end in the byte form, one after another.
+    pub(crate) fn ends(self) -> impl Iterator<Item = usize> + 'a {
+        let mut end = 0;
+        std::iter::from_fn(move || {
+            end += element::len(self.bytes.get(end..)?)?;
+            Some(end)
+        })
+    }
+
+    /// The path of its first elements, which [end](Self::ends) there.
+    pub(crate) fn until(self, end: usize) -> Option<Self> {
+        self.bytes.get(..end).map(PathRef::known)
     }
 
     /// Whether the first element is null: internal data.

@@ -196,6 +196,14 @@ impl Tree {
         self.entries.iter().map(|(key, entry)| (PathRef::known(key), entry))
     }
 
+    /// The entries from a place in the order of keys on, tombstones among them.
+    pub fn range_from<'t>(
+        &'t self,
+        place: &[u8],
+    ) -> impl Iterator<Item = (PathRef<'t>, &'t Arc<Entry>)> + use<'t> {
+        self.from(place).map(|(key, entry)| (PathRef::known(key), entry))
+    }
+
     /// Goes on with a scan: hands entries which match, tombstones among them, to `sink` until that answers false, or until `looks` keys
     /// have been looked at.
     ///

@@ -3,6 +3,7 @@
 //! Extension type 2 is an unsigned integer of 2^64 or more (its magnitude, big-endian), type 3 a path (its elements, packed
 //! one after another). Other extension types are kept as they are.
 
+mod equal;
 mod pack;
 
 use bytes::Bytes;

@@ -1,5 +1,13 @@
 //! Views: the one door to a store. What somebody may see and do is decided here; for now everybody may do everything.
 
+mod batch;
+mod condition;
+mod read;
+mod since;
+mod state;
+mod walk;
+
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,8 +21,18 @@ use crate::meta::Meta;
 use crate::path::{Element, Path, PathRef, Pattern};
 use crate::replica;
 use crate::store::{Shared, Store};
+use crate::ticks::Tock;
 use crate::tree::{Entry, Progress, Scan};
 use crate::value::Value;
+
+pub use batch::{BYTES_MAX as BATCH_BYTES_MAX, BatchError, WRITES_MAX as BATCH_WRITES_MAX, Write};
+pub use condition::{Condition, Terms, Unmet};
+pub use read::{Child, Finder, Found};
+pub use since::CHANGES_MAX as CHANGES_SINCE_MAX;
+pub use state::{NodeState, Survey};
+pub use walk::{Step, Walk, WalkOptions};
+
+use since::Resume;
 
 /// How many keys a slice looks at, at most: so long it may hold the replica's lock.
 const LOOKS: usize = 1024;
@@ -52,42 +70,27 @@ pub struct View {
     who: Who,
 }
 
-/// What must hold for a write to be taken. It is looked at in the moment of the write, so that of several writers with the same
-/// condition one succeeds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition<'a> {
-    /// There is no value.
-    New,
-    /// There is a value, and this is its version.
-    Version {
-        /// The node that took its last write.
-        node: &'a str,
-        /// That node's number for it.
-        tick: u64,
-    },
-}
-
-impl Condition<'_> {
-    pub(crate) fn check(&self, entry: Option<&Arc<Entry>>) -> Result<(), WriteError> {
-        let now = entry.filter(|entry| has_value(entry)).map(|entry| entry.version.dot());
-        let holds = match (self, now) {
-            (Self::New, None) => true,
-            (Self::Version { node, tick }, Some(dot)) => {
-                dot.origin.node().as_str() == *node && dot.tick.0 == *tick
-            }
-            _ => false,
-        };
-        if holds { Ok(()) } else { Err(WriteError::Conflict { now: now.cloned() }) }
-    }
-}
-
 /// A write that was taken.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The entry which it made; `None` if there was nothing to delete and so nothing has changed.
+    /// The entry which it made; `None` if nothing has changed: there was nothing to delete, or the value was there already.
     pub entry: Option<Arc<Entry>>,
+    /// The entry as it was; it may be a tombstone, or have a value that has expired.
+    pub previous: Option<Arc<Entry>>,
     /// It is kept when this place of the journal is settled.
     pub lsn: Lsn,
+}
+
+impl Committed {
+    /// The entry as it is now, be it unchanged.
+    pub fn now(&self) -> Option<&Arc<Entry>> {
+        self.entry.as_ref().or(self.previous.as_ref())
+    }
+
+    /// The value that was there before, if there was one which had not expired.
+    pub fn previous_value(&self) -> Option<&Value> {
+        self.previous.as_ref().filter(|entry| has_value(entry)).and_then(|entry| entry.value.as_ref())
+    }
 }
 
 /// Why a write was not taken. Nothing has changed, and nobody was told.
@@ -110,9 +113,11 @@ pub enum WriteError {
         /// The limit.
         limit: usize,
     },
-    /// The condition does not hold.
+    /// A condition does not hold.
     #[error("the entry has changed: read it again, and write anew")]
     Conflict {
+        /// Which.
+        unmet: Unmet,
         /// The event that the entry has now; `None` if it has no value.
         now: Option<Dot>,
     },
@@ -165,7 +170,7 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.shared().commit(path, Some(value), self.stamp(meta), None, carrier)
+        self.shared().commit(path, Some(value), self.stamp(meta), Terms::default(), carrier)
     }
 
     /// Writes a value, or deletes it with `None`, if `condition` holds; otherwise [`WriteError::Conflict`] tells what is there.
@@ -177,7 +182,14 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.shared().commit(path, value, self.stamp(meta), Some(condition), carrier)
+        let terms = Terms { conditions: &[condition], idempotent: false };
+        self.shared().commit(path, value, self.stamp(meta), terms, carrier)
+    }
+
+    /// Writes a value, or deletes it with `None`, on such terms. A condition that does not hold is a [`WriteError::Conflict`].
+    pub fn write(&self, write: Write<'_>, carrier: Option<Carrier<'_>>) -> Result<Committed, WriteError> {
+        let Write { path, value, meta, terms } = write;
+        self.shared().commit(path, value, self.stamp(meta), terms, carrier)
     }
 
     /// Deletes the value at `path`. Where there is none nothing happens, but the carrier is called all the same.
@@ -187,7 +199,7 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.shared().commit(path, None, self.stamp(meta), None, carrier)
+        self.shared().commit(path, None, self.stamp(meta), Terms::default(), carrier)
     }
 
     /// Begins to read all entries which match. Internal data is left out unless the pattern begins with it.
@@ -228,15 +240,16 @@ impl View {
     /// Watches all entries which match: first those that are there (if `options` ask for them), then every change, with no gap
     /// and nothing twice between, and never an older value after a newer one.
     pub fn watch(&self, pattern: Pattern, options: WatchOptions) -> Watch {
-        let pattern = without_internal(pattern);
-        let scan = options.existing.then(|| Scan::new(pattern.clone()));
+        let pattern = if options.programs { without_null(pattern) } else { without_internal(pattern) };
+        let scan = (options.existing || options.since.is_some()).then(|| Scan::new(pattern.clone()));
         let queue = Arc::new(Queue::new(pattern, options.events.max(2), options.bytes, scan));
         let shared = self.shared();
         // Under the replica's lock as well: a change that is made but not yet told lies before the watch's beginning.
         let held = shared.read();
         shared.feed.lock().watch(Arc::clone(&queue));
         drop(held);
-        Watch { view: self.clone(), queue }
+        let resume = options.since.map(|since| Resume::new(since, options.bytes));
+        Watch { view: self.clone(), queue, resume, ready: VecDeque::new() }
     }
 
     fn stamp(&self, meta: Meta) -> Meta {
@@ -254,7 +267,7 @@ impl fmt::Debug for View {
     }
 }
 
-fn has_value(entry: &Entry) -> bool {
+pub(crate) fn has_value(entry: &Entry) -> bool {
     match entry.meta.expiry() {
         None => !entry.is_tombstone(),
         Some(_) => entry.value_at(clock::wall_ms()).is_some(),
@@ -263,14 +276,23 @@ fn has_value(entry: &Entry) -> bool {
 
 /// Hides internal data, unless the pattern begins with it.
 fn without_internal(mut pattern: Pattern) -> Pattern {
-    for element in [Element::Null, Element::str(INTERNAL)] {
-        // One short element is within all limits.
-        let Ok(path) = Path::from_elements([element]) else { continue };
-        if !pattern.start().starts_with(path.as_bytes()) {
-            pattern.hide(path.as_path());
-        }
-    }
+    hide(&mut pattern, Element::str(INTERNAL));
+    without_null(pattern)
+}
+
+/// Hides what lies below null, unless the pattern begins with it.
+fn without_null(mut pattern: Pattern) -> Pattern {
+    hide(&mut pattern, Element::Null);
     pattern
+}
+
+fn hide(pattern: &mut Pattern, first: Element<'_>) {
+    // One short element is within all limits.
+    if let Ok(path) = Path::from_elements([first])
+        && !pattern.start().starts_with(path.as_bytes())
+    {
+        pattern.hide(path.as_path());
+    }
 }
 
 /// A reading of many entries under way. It holds a place, no entries and no lock.
@@ -326,6 +348,10 @@ impl Batch {
 pub struct WatchOptions {
     /// First tell what is there.
     pub existing: bool,
+    /// First tell what has changed since this tock: see [`WatchEvent::TooOld`] and [`WatchEvent::Complete`].
+    pub since: Option<Tock>,
+    /// See also what programs keep for themselves below `.distkv`, which else is seen only by a pattern that begins with it.
+    pub programs: bool,
     /// How many events may wait. One more change, and the watch ends with [`WatchEvent::Lagged`].
     pub events: usize,
     /// How many bytes they may have (paths and values). A single event may have more.
@@ -334,7 +360,7 @@ pub struct WatchOptions {
 
 impl Default for WatchOptions {
     fn default() -> Self {
-        Self { existing: true, events: 1024, bytes: 16 << 20 }
+        Self { existing: true, since: None, programs: false, events: 1024, bytes: 16 << 20 }
     }
 }
 
@@ -342,11 +368,23 @@ impl Default for WatchOptions {
 pub struct Watch {
     view: View,
     queue: Arc<Queue>,
+    /// What is gathered for going on from a tock, until it is complete.
+    resume: Option<Resume>,
+    /// What was gathered: it goes before the queue.
+    ready: VecDeque<WatchEvent>,
 }
 
 impl Watch {
     /// The next event; `None` after [`WatchEvent::Lagged`] or when the store was closed. While it is pending, `cx` is woken when there is one.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchEvent>> {
+        if !self.resume() {
+            // Others have their turn before the next look.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Some(event) = self.ready.pop_front() {
+            return Poll::Ready(Some(event));
+        }
         loop {
             // What waits is older than what a slice would find.
             if let Some((mut scan, room, bytes)) = self.queue.next_slice() {
@@ -367,13 +405,14 @@ impl Watch {
         let mut batch = Batch::default();
         let held = shared.read();
         batch.collect(&held.replica, scan, room, bytes);
+        let tock = held.replica.tock();
         let feed = shared.feed.lock();
         drop(held);
         let Batch { keys, items } = batch;
         let found = items
             .into_iter()
             .map(|(key, entry)| WatchEvent::Existing { path: PathRef::known(&keys[key]).to_path(), entry });
-        self.queue.sliced(scan.clone(), found);
+        self.queue.sliced(scan.clone(), found, tock);
         drop(feed);
     }
 }

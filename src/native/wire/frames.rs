@@ -38,6 +38,11 @@ impl Frames {
         Self { limit, scanned: 0, open: SmallVec::new() }
     }
 
+    /// From now on messages may have so many bytes.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// The length of the message that `bytes` begins with; `None` if its end has not arrived. Until the answer is a length, `bytes` must
     /// begin with what it began with before.
     ///

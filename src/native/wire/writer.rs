@@ -2,7 +2,7 @@
 
 use distkv_store::chain::Version;
 use distkv_store::path::PathRef;
-use distkv_store::value::Packer;
+use distkv_store::value::{Packer, Token, Tokens};
 
 use super::{PathForm, Seq, chain};
 
@@ -90,6 +90,24 @@ impl<'o> Writer<'o> {
     pub fn chain(&mut self, version: &Version, length: usize) -> &mut Self {
         if length > 0 {
             chain::write_chain(self.key("chain").0, version, length);
+        }
+        self
+    }
+
+    /// The chain of a version as fields of this message: `node`, `tick`, `prev`.
+    pub fn flat_chain(&mut self, version: &Version, length: usize) -> &mut Self {
+        let mut chain = Vec::new();
+        chain::write_chain(&mut chain, version, length.max(1));
+        let mut tokens = Tokens::new(&chain);
+        let count = match tokens.next() {
+            Some(Token::Map(count)) => count,
+            _ => 0,
+        };
+        for _ in 0..count {
+            let (key, value) = (tokens.next(), tokens.whole());
+            if let (Some(Token::Str(key)), Ok(value)) = (key, value) {
+                self.raw(key, value);
+            }
         }
         self
     }
