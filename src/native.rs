@@ -67,7 +67,6 @@ impl Default for Options {
 }
 
 /// What all connections of the native port share.
-#[derive(Debug)]
 pub struct Face {
     node: String,
     store: Store,
@@ -85,5 +84,11 @@ impl Face {
     /// What has happened so far.
     pub fn figures(&self) -> &Figures {
         &self.figures
+    }
+}
+
+impl std::fmt::Debug for Face {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Face").field("node", &self.node).finish_non_exhaustive()
     }
 }

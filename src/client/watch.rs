@@ -47,26 +47,34 @@ pub struct Watch {
     paths: Paths,
     stream: Option<Stream>,
     /// Where it begins, when it begins (again).
-    from: Begin,
+    begin: Begin,
     /// Everything up to this tock has been told, if the first [`Event::Current`] has.
     tock: u64,
     /// Is what comes part of the whole?
     filling: bool,
+    /// Does each change come when it happens? Until then a lost connection is resumed from where this one began.
+    settled: bool,
 }
 
 impl Watch {
-    pub(super) async fn open(client: &Client, path: &Path, scope: Scope, from: Begin) -> Result<Self, Error> {
+    pub(super) async fn open(
+        client: &Client,
+        path: &Path,
+        scope: Scope,
+        begin: Begin,
+    ) -> Result<Self, Error> {
         let mut this = Self {
             client: client.clone(),
             path: path.clone(),
             scope,
             paths: Paths::new(path),
             stream: None,
-            from,
-            tock: if let Begin::Since(tock) = from { tock } else { 0 },
+            begin,
+            tock: if let Begin::Since(tock) = begin { tock } else { 0 },
             filling: false,
+            settled: false,
         };
-        this.begin().await?;
+        this.ask().await?;
         Ok(this)
     }
 
@@ -80,7 +88,7 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Event, Error> {
         loop {
             let Some(stream) = &mut self.stream else {
-                self.begin().await?;
+                self.ask().await?;
                 continue;
             };
             match stream.next().await {
@@ -101,15 +109,16 @@ impl Watch {
             && (matches!(error, Error::Lost { .. }) || error.kind() == Some(Kind::TooSlow))
     }
 
-    async fn begin(&mut self) -> Result<(), Error> {
+    async fn ask(&mut self) -> Result<(), Error> {
         let request = self.scope.ask("watch", &self.path);
-        let request = match self.from {
+        let request = match self.begin {
             Begin::Whole => request.flag("fetch", true),
             Begin::Now => request.flag("fetch", false),
             Begin::Since(tock) => request.flag("fetch", true).count("since", tock),
         };
         self.paths = Paths::new(&self.path);
         self.filling = false;
+        self.settled = false;
         self.stream = Some(self.client.stream_when_there(request).await?);
         Ok(())
     }
@@ -118,8 +127,7 @@ impl Watch {
         match reply.state() {
             Some(State::Start) => Ok(self.start(reply)),
             Some(State::Current) => {
-                self.filling = false;
-                self.from = Begin::Since(self.tock);
+                self.settle(reply.number("tock").unwrap_or_default());
                 Ok(Some(Event::Current))
             }
             Some(State::End) => Ok(None),
@@ -128,28 +136,30 @@ impl Watch {
                 if self.filling {
                     return Ok(Some(Event::Entry(entry)));
                 }
-                self.tock = self.tock.max(entry.tock);
-                if let Begin::Since(_) = self.from {
-                    self.from = Begin::Since(self.tock);
+                if self.settled {
+                    self.settle(entry.tock);
                 }
                 Ok(Some(Event::Change(entry)))
             }
         }
     }
 
+    /// Everything up to this tock has been told.
+    fn settle(&mut self, tock: u64) {
+        self.tock = self.tock.max(tock);
+        self.begin = Begin::Since(self.tock);
+        (self.filling, self.settled) = (false, true);
+    }
+
     fn start(&mut self, reply: &Reply) -> Option<Event> {
-        let tock = reply.number("tock").unwrap_or_default();
-        match self.from {
+        match self.begin {
             Begin::Now => {
-                self.tock = tock;
-                self.from = Begin::Since(tock);
+                self.settle(reply.number("tock").unwrap_or_default());
                 Some(Event::Current)
             }
             // The server says how it goes on; the original knows no `since` and always tells the whole.
             Begin::Since(_) if reply.flag("resumed") == Some(true) => None,
             Begin::Whole | Begin::Since(_) => {
-                // Every change after the start comes as a change, or in the whole.
-                self.tock = tock;
                 self.filling = true;
                 Some(Event::Whole)
             }

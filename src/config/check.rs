@@ -91,7 +91,11 @@ impl Config {
             ("http.max_connections", self.http.max_connections > 0),
             ("http.header_timeout", self.http.header_timeout > zero),
         ];
-        let zeros = positive.map(|(key, holds)| (key, !holds)).into_iter().chain(self.limits.zeros()).chain(self.native.zeros());
+        let zeros = positive
+            .map(|(key, holds)| (key, !holds))
+            .into_iter()
+            .chain(self.limits.zeros())
+            .chain(self.native.zeros());
         match zeros.into_iter().find(|(_, zero)| *zero) {
             Some((key, _)) => Err(Rule::Zero(key)),
             None => Ok(()),

@@ -15,8 +15,17 @@ pub(super) fn run(
     request: &Request<'_>,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    const STREAMS: &[&str] =
-        &["get_tree", "get_tree_internal", "watch", "msg_monitor", "delete_tree", "auth", "auth_get", "auth_set", "auth_list"];
+    const STREAMS: &[&str] = &[
+        "get_tree",
+        "get_tree_internal",
+        "watch",
+        "msg_monitor",
+        "delete_tree",
+        "auth",
+        "auth_get",
+        "auth_set",
+        "auth_list",
+    ];
     if stated && !STREAMS.contains(&action) {
         return Err(Failure::NoStream(action.to_owned()));
     }

@@ -55,7 +55,9 @@ pub(super) enum Failure {
     Write(WriteError),
     #[error(transparent)]
     Batch(BatchError),
-    #[error("this stream was read too slowly, and changes would have been lost: begin it again, with `since`")]
+    #[error(
+        "this stream was read too slowly, and changes would have been lost: begin it again, with `since`"
+    )]
     TooSlow,
     #[error("the server is shutting down")]
     Closing,
@@ -127,7 +129,9 @@ impl Failure {
 fn of_write(error: &WriteError) -> &'static str {
     match error {
         WriteError::Conflict { .. } => "conflict",
-        WriteError::TooLarge { .. } | WriteError::TooManyEntries { .. } | WriteError::TooManyBytes { .. } => "limit",
+        WriteError::TooLarge { .. } | WriteError::TooManyEntries { .. } | WriteError::TooManyBytes { .. } => {
+            "limit"
+        }
         WriteError::Unavailable(_)
         | WriteError::DiskFull
         | WriteError::Overloaded

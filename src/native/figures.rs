@@ -43,14 +43,44 @@ impl Figures {
         let unfinished = self.unfinished.load(Ordering::Relaxed) as u64;
         [
             ("native_connections", "Open connections of native clients.", of(&self.connections), false),
-            ("native_connections_accepted_total", "Connections of native clients that were accepted.", of(&self.accepted), true),
+            (
+                "native_connections_accepted_total",
+                "Connections of native clients that were accepted.",
+                of(&self.accepted),
+                true,
+            ),
             ("native_requests_total", "Requests of native clients.", of(&self.requests), true),
-            ("native_requests_failed_total", "Requests of native clients that were answered with an error.", of(&self.failed), true),
+            (
+                "native_requests_failed_total",
+                "Requests of native clients that were answered with an error.",
+                of(&self.failed),
+                true,
+            ),
             ("native_streams", "Open streams of native clients.", of(&self.streams), false),
-            ("native_watches_too_slow_total", "Watches ended since their reader was too slow.", of(&self.too_slow), true),
-            ("native_connections_broken_total", "Native connections closed since a message was malformed or too long.", of(&self.broken), true),
-            ("native_logins_refused_total", "Logins of native clients that were refused.", of(&self.refused), true),
-            ("native_unfinished_bytes", "Bytes of native messages whose end has not arrived.", unfinished, false),
+            (
+                "native_watches_too_slow_total",
+                "Watches ended since their reader was too slow.",
+                of(&self.too_slow),
+                true,
+            ),
+            (
+                "native_connections_broken_total",
+                "Native connections closed since a message was malformed or too long.",
+                of(&self.broken),
+                true,
+            ),
+            (
+                "native_logins_refused_total",
+                "Logins of native clients that were refused.",
+                of(&self.refused),
+                true,
+            ),
+            (
+                "native_unfinished_bytes",
+                "Bytes of native messages whose end has not arrived.",
+                unfinished,
+                false,
+            ),
         ]
     }
 }

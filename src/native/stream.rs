@@ -110,7 +110,13 @@ impl Streams {
     }
 
     /// Writes what there is of each stream in turn, until `out` is full. Else `cx` is woken when there is more.
-    pub(super) fn pump(&mut self, cx: &mut Context<'_>, out: &mut Out, tock: &dyn Fn() -> u64, figures: &Figures) {
+    pub(super) fn pump(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Out,
+        tock: &dyn Fn() -> u64,
+        figures: &Figures,
+    ) {
         let mut gone = Vec::new();
         let first = self.turn.take();
         let behind = first.clone().map_or(Bound::Unbounded, Bound::Excluded);

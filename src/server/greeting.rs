@@ -190,7 +190,10 @@ mod tests {
         ways[0].speaks = "TLS".to_owned();
         ways.push(Shown { path: Some("/run/mqtt.sock".to_owned()), ..Shown::default() });
         let text = greeting(&ways, Durability::Always).to_string();
-        assert!(text.contains("  MQTT    127.0.0.1:8883 (TLS)\n          /run/mqtt.sock\n  native"), "{text}");
+        assert!(
+            text.contains("  MQTT    127.0.0.1:8883 (TLS)\n          /run/mqtt.sock\n  native"),
+            "{text}"
+        );
         assert!(!text.contains("mosquitto_sub"), "without plain MQTT these lines would not work: {text}");
         let status = greeting(&ways, Durability::Always).status();
         assert_eq!(status, "serving MQTT on 127.0.0.1:8883 (TLS), /run/mqtt.sock");

@@ -45,7 +45,9 @@ impl Taken {
     pub(super) fn new(config: &Config, certificates: &Certificates) -> anyhow::Result<Self> {
         let native = &config.native;
         let tls = match &native.tls {
-            Some(tls) if !native.listen.is_none() => Some(certificates.open("native", tls, Protocol::Mqtt)?),
+            Some(tls) if !native.listen.is_none() => {
+                Some(certificates.open("native", tls, Protocol::Mqtt)?)
+            }
             _ => None,
         };
         let sockets = bind::bind(&bind::Face::new("native clients", "--native"), &native.listen)?;
@@ -140,7 +142,9 @@ async fn connection(
             let acceptor = tokio_rustls::TlsAcceptor::from(acceptor.config());
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => native::serve(stream, peer, face).await,
-                Ok(Err(error)) => tracing::debug!(%peer, "TLS with a native client did not come about: {error}"),
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, "TLS with a native client did not come about: {error}")
+                }
                 Err(_elapsed) => tracing::debug!(%peer, "TLS with a native client took too long"),
             }
         }

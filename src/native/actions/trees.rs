@@ -71,7 +71,11 @@ pub(super) fn enumerate(
         let mut message = session.reply(request, out);
         message.uint("tock", session.tock());
         let mut pack = message.key("result");
-        if with_data { pack.map(count) } else { pack.array(count) }
+        if with_data {
+            pack.map(count)
+        } else {
+            pack.array(count)
+        }
         pack.raw(&list);
         Ok(())
     })
@@ -200,12 +204,21 @@ pub(super) fn delete(session: &mut Session, request: &Request<'_>) -> Result<(),
     let length = request.fields.chain_length(0)?;
     let deletion = session.at(request, Home::Data, |session, path| {
         if path.len() == session.base_len(Home::Data) {
-            return Err(Failure::Invalid("the root can't be deleted: delete what is below it, one by one".to_owned()));
+            return Err(Failure::Invalid(
+                "the root can't be deleted: delete what is below it, one by one".to_owned(),
+            ));
         }
         let view = session.view()?.clone();
         let pattern = Pattern::subtree(path).or_else(|_| Pattern::exactly(path))?;
         let shape = Shape::new(session, path, Home::Data, length);
-        Ok(Deletion { cursor: view.cursor(pattern), view, done: false, ready: VecDeque::new(), shape, count: 0 })
+        Ok(Deletion {
+            cursor: view.cursor(pattern),
+            view,
+            done: false,
+            ready: VecDeque::new(),
+            shape,
+            count: 0,
+        })
     })?;
     if length == 0 {
         session.answer_later(request, Box::new(Counted(deletion)))

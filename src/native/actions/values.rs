@@ -6,7 +6,9 @@ use distkv_store::meta::Meta;
 use distkv_store::path::{Element, Path, PathBuilder, PathRef};
 use distkv_store::tree::Entry;
 use distkv_store::value::{Packer, Token, Tokens, Value};
-use distkv_store::view::{BATCH_WRITES_MAX, BatchError, Committed, Condition, Finder, Found, Terms, View, Write};
+use distkv_store::view::{
+    BATCH_WRITES_MAX, BatchError, Committed, Condition, Finder, Found, Terms, View, Write,
+};
 use smallvec::SmallVec;
 
 use super::super::failure::Failure;
@@ -77,7 +79,9 @@ impl Source for Search {
             Found::Here(path, entry) => Some((path, entry)),
             Found::Nowhere => None,
         };
-        let shown = found.as_ref().and_then(|(path, entry)| Some((path.as_path().below(self.root.as_path())?, entry)));
+        let shown = found
+            .as_ref()
+            .and_then(|(path, entry)| Some((path.as_path().below(self.root.as_path())?, entry)));
         let Some((path, entry)) = shown else {
             return Poll::Ready(Next::Failed(Failure::Unknown(std::mem::take(&mut self.nothing))));
         };
@@ -109,7 +113,8 @@ impl<'a> Wanted<'a> {
             None => None,
             Some([]) => Some(None),
             Some([head, ..]) => {
-                let tick = head.tick.ok_or(Fault::Type { field: "chain", expected: "a chain with a `tick`" })?;
+                let tick =
+                    head.tick.ok_or(Fault::Type { field: "chain", expected: "a chain with a `tick`" })?;
                 Some(Some((head.node, tick)))
             }
         };
@@ -185,7 +190,13 @@ fn write(
 }
 
 /// What is told of a write.
-fn write_committed(message: &mut Writer<'_>, committed: &Committed, tells_previous: bool, length: usize, tock: u64) {
+fn write_committed(
+    message: &mut Writer<'_>,
+    committed: &Committed,
+    tells_previous: bool,
+    length: usize,
+    tock: u64,
+) {
     let previous = committed.previous_value();
     let changed = match (&committed.entry, previous) {
         (None, _) => false,
@@ -215,10 +226,13 @@ pub(super) fn may_hold_data(path: PathRef<'_>) -> Result<(), Failure> {
     let internal = elements.next() == Some(Element::Null);
     let second = elements.next();
     let below = elements.next();
-    let null = [second.as_ref(), below.as_ref()].into_iter().flatten().any(|element| *element == Element::Null)
-        || elements.any(|element| element == Element::Null);
+    let null =
+        [second.as_ref(), below.as_ref()].into_iter().flatten().any(|element| *element == Element::Null)
+            || elements.any(|element| element == Element::Null);
     if null {
-        return Err(Failure::Invalid("null stands at the front of a path only, for internal data".to_owned()));
+        return Err(Failure::Invalid(
+            "null stands at the front of a path only, for internal data".to_owned(),
+        ));
     }
     if !internal {
         return Ok(());
@@ -230,7 +244,9 @@ pub(super) fn may_hold_data(path: PathRef<'_>) -> Result<(), Failure> {
         _ => false,
     };
     if is_kind {
-        return Err(Failure::Invalid("this entry can't have data: it stands for what lies below it".to_owned()));
+        return Err(Failure::Invalid(
+            "this entry can't have data: it stands for what lies below it".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -253,11 +269,17 @@ pub(super) fn set_many(session: &mut Session, request: &Request<'_>, out: &mut O
     let mut writes = Vec::with_capacity(items.len());
     for (((fields, path), wanted), conditions) in items.iter().zip(&paths).zip(&wanted).zip(&conditions) {
         let terms = Terms { conditions, idempotent: wanted.idempotent };
-        writes.push(Write { path: path.as_path(), value: fields.value("value")?, meta: Meta::default(), terms });
+        writes.push(Write {
+            path: path.as_path(),
+            value: fields.value("value")?,
+            meta: Meta::default(),
+            terms,
+        });
     }
     let committed = session.view()?.set_many(writes).map_err(|error| match error {
         BatchError::Write { at, error } => {
-            let path = paths.get(at).map(|path| session.shown(path.as_path(), Home::Data)).unwrap_or_default();
+            let path =
+                paths.get(at).map(|path| session.shown(path.as_path(), Home::Data)).unwrap_or_default();
             Failure::of_write(error, &path)
         }
         error => Failure::Batch(error),
@@ -278,7 +300,10 @@ pub(super) fn set_many(session: &mut Session, request: &Request<'_>, out: &mut O
 
 /// The writes of a `set_many`.
 fn items_of<'a>(fields: &Fields<'a>) -> Result<Vec<Fields<'a>>, Failure> {
-    let bad = Fault::Type { field: "entries", expected: "an array of maps, each with `path` and, unless it deletes, `value`" };
+    let bad = Fault::Type {
+        field: "entries",
+        expected: "an array of maps, each with `path` and, unless it deletes, `value`",
+    };
     let raw = fields.raw("entries").ok_or(Fault::Missing("entries"))?;
     let mut tokens = Tokens::new(raw);
     let Some(Token::Array(count)) = tokens.next() else { return Err(bad.into()) };

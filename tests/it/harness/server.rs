@@ -65,7 +65,13 @@ impl Options {
     /// A server whose first life has not begun, for tests that prepare its directory.
     pub(crate) fn prepare(self) -> Stopped {
         let directory = tempfile::Builder::new().prefix("distkv-it-").tempdir().unwrap();
-        Stopped { options: self, directory, mqtt: free_address(), http: free_address(), native: free_address() }
+        Stopped {
+            options: self,
+            directory,
+            mqtt: free_address(),
+            http: free_address(),
+            native: free_address(),
+        }
     }
 
     /// Starts a server on a fresh data directory and waits until it serves.
