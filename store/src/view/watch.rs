@@ -119,7 +119,7 @@ impl Watch {
         if !guard.may_list(listed) || guard.sight(path.as_path(), listed) != Sight::Shown {
             return None;
         }
-        *path = guard.with_name(path.as_path(), |path| path.to_path())?;
+        *path = guard.name(path)?;
         Some(event)
     }
 
