@@ -51,7 +51,7 @@ impl User {
         // An empty payload deletes [MQTT-3.3.1-10].
         let value = (!message.payload.is_empty()).then(|| payload::to_value(message.payload));
         let meta = if value.is_some() { meta_of(message) } else { Meta::default() };
-        if value.is_some() && self.bridge.refuses_new() && self.view.get(path).is_none() {
+        if value.is_some() && self.bridge.refuses_new() && matches!(self.view.get(path), Ok(None)) {
             tracing::debug!(topic = message.topic, "a new retained message is refused: memory is short");
             return Err(RetainRefused::Quota);
         }
@@ -137,7 +137,11 @@ fn refusal(message: &RetainedMessage<'_>, error: &WriteError) -> RetainRefused {
             tracing::debug!(topic, "a retained message was not taken: {error}");
             RetainRefused::Quota
         }
-        WriteError::TooLarge { .. } | WriteError::ClockExhausted => {
+        WriteError::Denied(_) => {
+            tracing::debug!(topic, "a retained message was not taken: {error}");
+            RetainRefused::Denied
+        }
+        WriteError::TooLarge { .. } | WriteError::NoPlace | WriteError::ClockExhausted => {
             tracing::warn!(topic, "a retained message was not taken: {error}");
             RetainRefused::Quota
         }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+use crate::access::Access;
 use crate::journal::Lsn;
 use crate::path::{Path, PathRef, Pattern};
 use crate::tree::{Entry, Scan};
@@ -49,8 +50,8 @@ pub struct Carrier<'a> {
 }
 
 /// Who is told. It lives under one lock.
-#[derive(Default)]
 pub(crate) struct Feed {
+    access: Arc<Access>,
     observers: Vec<(ObserverId, Arc<dyn Observer>)>,
     watches: Vec<Arc<Queue>>,
     ids: u64,
@@ -74,6 +75,11 @@ pub struct FeedStats {
 }
 
 impl Feed {
+    /// A feed that tells nobody yet but `access`: it hears of internal data first, since others are told by what it says.
+    pub(crate) fn new(access: Arc<Access>) -> Self {
+        Self { access, observers: Vec::new(), watches: Vec::new(), ids: 0, told: 0, lagged: 0 }
+    }
+
     pub(crate) fn observe(&mut self, observer: Arc<dyn Observer>) -> ObserverId {
         self.ids += 1;
         let id = ObserverId(self.ids);
@@ -96,6 +102,9 @@ impl Feed {
     /// Tells all of a change, with the carrier in place of its observer.
     pub(crate) fn tell(&mut self, change: &Change<'_>, carrier: Option<Carrier<'_>>) {
         self.told += 1;
+        if change.path.is_internal() {
+            self.access.changed(change.path, change.entry);
+        }
         let carried = carrier.as_ref().map(|carrier| carrier.observer);
         if let Some(carrier) = carrier {
             (carrier.deliver)(Some(change));

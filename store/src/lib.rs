@@ -22,7 +22,7 @@
 //! // After a restart it is still there.
 //! let (store, _) = Store::open(dir, options, &mut |_| {})?;
 //! let view = store.view(Who::system());
-//! let entry = view.get(path.as_path()).ok_or("lost")?;
+//! let entry = view.get(path.as_path())?.ok_or("lost")?;
 //! assert_eq!(entry.value, Some(Value::string("on")));
 //!
 //! // Everything below "kitchen", a slice at a time.
@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+pub mod access;
 pub mod chain;
 mod clock;
 pub mod feed;

@@ -186,6 +186,11 @@ pub struct PathRef<'a> {
     bytes: &'a [u8],
 }
 
+impl PathRef<'static> {
+    /// The path of internal data: the one element null.
+    pub const NULL: Self = Self { bytes: &[element::tag::NULL] };
+}
+
 impl<'a> PathRef<'a> {
     /// Checks that `bytes` are a path's byte form. Safe on bytes from anywhere.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, PathError> {
@@ -259,6 +264,23 @@ impl<'a> PathRef<'a> {
     /// What is left below `prefix`: `a.b.c` below `a` is `b.c`. `None` if this path doesn't start with it.
     pub fn below(self, prefix: PathRef<'_>) -> Option<Self> {
         self.bytes.strip_prefix(prefix.bytes).map(|bytes| Self { bytes })
+    }
+
+    /// The first element, as a path of its own, and what is below it. `None` at the root.
+    pub fn split_first(self) -> Option<(Self, Self)> {
+        let (first, behind) = self.bytes.split_at_checked(element::len(self.bytes)?)?;
+        Some((Self { bytes: first }, Self { bytes: behind }))
+    }
+
+    /// The path of the first `elements` elements; the whole if it has no more.
+    pub fn first(self, elements: usize) -> Self {
+        let mut rest = self;
+        for _ in 0..elements {
+            let Some((_, behind)) = rest.split_first() else { return self };
+            rest = behind;
+        }
+        let len = self.bytes.len() - rest.bytes.len();
+        Self { bytes: self.bytes.get(..len).unwrap_or_default() }
     }
 
     /// Whether the first element is null: internal data.
@@ -375,6 +397,20 @@ impl PathBuilder {
             return Err(error);
         }
         self.pushed(before)
+    }
+
+    /// Appends all elements of a path.
+    pub fn push_path(&mut self, path: PathRef<'_>) -> Result<(), PathError> {
+        let elements = self.elements + path.len();
+        if elements > MAX_ELEMENTS {
+            return Err(PathError::TooDeep);
+        }
+        if self.bytes.len() + path.bytes.len() > MAX_BYTES {
+            return Err(PathError::TooLong);
+        }
+        self.bytes.extend_from_slice(path.bytes);
+        self.elements = elements;
+        Ok(())
     }
 
     /// What has been built so far.

@@ -21,6 +21,7 @@ pub use open::{OpenReport, Saved, inspect, inspect_dir};
 pub use quota::Quota;
 pub use snapshots::SnapshotStats;
 
+use crate::access::Access;
 use crate::feed::Feed;
 use crate::journal::fs::Fs;
 use crate::journal::{Journal, JournalOptions, Kind};
@@ -30,7 +31,7 @@ use crate::replica::Replica;
 use crate::ticks::{Life, NodeName, Tick, Tock};
 use crate::tree::Counts;
 use crate::value::Value;
-use crate::view::{Committed, Condition, View, Who, WriteError};
+use crate::view::{Committed, Condition, Gate, View, Who, WriteError};
 use snapshots::Snapshots;
 
 /// How a store works.
@@ -95,6 +96,7 @@ pub(crate) struct Shared {
     /// How many wait for reading, roughly: a writer that sees them hands the lock over.
     readers: AtomicUsize,
     pub(crate) feed: Mutex<Feed>,
+    pub(crate) access: Arc<Access>,
     journal: Journal,
     snapshots: Snapshots,
     checkpoints: Mutex<Vec<Arc<Checkpoint>>>,
@@ -140,6 +142,11 @@ impl Store {
     /// What somebody sees of the store.
     pub fn view(&self, who: Who) -> View {
         View::new(self.clone(), who)
+    }
+
+    /// The users and access lists that are in the store.
+    pub fn access(&self) -> &Arc<Access> {
+        &self.0.shared.access
     }
 
     /// Tells `observer` of every change from now on.
@@ -280,18 +287,22 @@ impl Shared {
         }
     }
 
-    /// The one commit point of local writes: `None` deletes.
+    /// The one commit point of local writes: `None` deletes. A `gate` is asked whether what is there now may be written.
     pub(crate) fn commit(
         &self,
         path: PathRef<'_>,
         value: Option<Value>,
         meta: Meta,
         condition: Option<Condition<'_>>,
+        gate: Option<Gate>,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
         self.admit(value.as_ref())?;
         let mut guard = self.write()?;
         let held = &mut *guard;
+        if let Some(gate) = gate {
+            gate.check(&held.replica, path)?;
+        }
         if let Some(condition) = condition {
             condition.check(held.replica.get(path))?;
         }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::chain::Version;
 use crate::meta::Meta;
-use crate::path::{PathRef, Pattern, Seek};
+use crate::path::{AFTER, PathRef, Pattern, Seek};
 use crate::value::Value;
 
 /// What is held at a path.
@@ -204,8 +204,18 @@ impl Tree {
     pub fn scan(
         &self,
         scan: &mut Scan,
-        mut looks: usize,
+        looks: usize,
         mut sink: impl FnMut(PathRef<'_>, &Arc<Entry>) -> bool,
+    ) -> Progress {
+        self.walk(scan, looks, |path, entry| if sink(path, entry) { Step::On } else { Step::Stop })
+    }
+
+    /// As [`Tree::scan`], but `sink` may also leave out what is below a path.
+    pub fn walk(
+        &self,
+        scan: &mut Scan,
+        mut looks: usize,
+        mut sink: impl FnMut(PathRef<'_>, &Arc<Entry>) -> Step,
     ) -> Progress {
         if scan.done {
             return Progress::Done;
@@ -235,8 +245,14 @@ impl Tree {
                     scan.next.clear();
                     scan.next.extend_from_slice(key);
                     scan.next.push(0);
-                    if !sink(path, entry) {
-                        return Progress::More;
+                    match sink(path, entry) {
+                        Step::On => {}
+                        Step::Stop => return Progress::More,
+                        Step::Past(elements) => {
+                            scan.next.clear();
+                            scan.next.extend_from_slice(path.first(elements).as_bytes());
+                            scan.next.push(AFTER);
+                        }
                     }
                 }
                 Seek::Skip => {}
@@ -249,6 +265,16 @@ impl Tree {
         Progress::More
     }
 
+    /// Whether there is an entry, be it a tombstone, at `path` or below it.
+    pub fn reaches(&self, path: PathRef<'_>) -> bool {
+        self.next_from(path.as_bytes()).is_some_and(|(key, _)| key.starts_with(path))
+    }
+
+    /// The first entry, be it a tombstone, whose path is not before `key`, a place in the order of paths.
+    pub fn next_from(&self, key: &[u8]) -> Option<(PathRef<'_>, &Arc<Entry>)> {
+        self.from(key).next().map(|(key, entry)| (PathRef::known(key), entry))
+    }
+
     fn from(&self, key: &[u8]) -> btree_map::Range<'_, Key, Arc<Entry>> {
         self.entries.range::<[u8], _>((Bound::Included(key), Bound::Unbounded))
     }
@@ -256,6 +282,17 @@ impl Tree {
 
 /// After so many keys before the sought place, search for it.
 const STEPS: usize = 8;
+
+/// How a [walk](Tree::walk) goes on behind a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// With the next path.
+    On,
+    /// Not, for now.
+    Stop,
+    /// Behind all paths that begin with the first so many elements of this one.
+    Past(usize),
+}
 
 /// How a scan stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,6 +317,11 @@ impl Scan {
     pub fn new(pattern: Pattern) -> Self {
         let next = pattern.start().to_vec();
         Self { pattern, next, done: false }
+    }
+
+    /// Ends it where it is.
+    pub fn end(&mut self) {
+        self.done = true;
     }
 
     /// What it looks for.

@@ -59,6 +59,13 @@ impl Pattern {
         Self::default()
     }
 
+    /// Matches nothing.
+    pub fn nothing() -> Self {
+        let mut pattern = Self::new();
+        pattern.hide(PathRef::known(&[]));
+        pattern
+    }
+
     /// Matches `path` alone.
     pub fn exactly(path: PathRef<'_>) -> Result<Self, PathError> {
         let mut pattern = Self::new();
@@ -146,6 +153,38 @@ impl Pattern {
         }
         self.hidden.push(Hidden { prefix, end });
         self
+    }
+
+    /// This pattern with `to` in place of the exact elements `from` at its front: what it matches below `from`, the new one matches
+    /// below `to`. `None` if it does not begin so.
+    ///
+    /// # Errors
+    /// The pattern would be longer than a path.
+    pub fn moved(&self, from: PathRef<'_>, to: PathRef<'_>) -> Result<Option<Self>, PathError> {
+        if !self.prefix.starts_with(from.bytes) {
+            return Ok(None);
+        }
+        let mut pattern = Self::exactly(to)?;
+        for element in self.elements.iter().skip(from.len()) {
+            pattern.push_element(element.clone())?;
+        }
+        pattern.tail_may_be_empty = self.tail_may_be_empty;
+        pattern.strings_only = self.strings_only;
+        for hidden in &self.hidden {
+            let below = hidden.prefix.strip_prefix(from.bytes).zip(hidden.end.strip_prefix(from.bytes));
+            if let Some((prefix, end)) = below {
+                let (prefix, end) = ([to.bytes, prefix].concat(), [to.bytes, end].concat());
+                pattern.hidden.push(Hidden { prefix, end });
+            } else if from.bytes.starts_with(&hidden.prefix) {
+                pattern.hide(to);
+            }
+        }
+        Ok(Some(pattern))
+    }
+
+    /// The exact elements at the front, if a wildcard follows: where matches are looked for by listing.
+    pub fn listed(&self) -> Option<PathRef<'_>> {
+        (!self.is_exact()).then(|| PathRef::known(&self.prefix))
     }
 
     /// The elements.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Durability, Held, Options, Owner, Shared, Store};
+use crate::access::Access;
 use crate::feed::Feed;
 use crate::journal::{Journal, Kind, OpenError, Reader, RecoveryReport, Summary};
 use crate::replica::{Config, Recovery};
@@ -51,10 +52,12 @@ pub(super) fn open(
     // The lease of ticks must be durable before the first of them is used.
     journal.sync()?;
     let entries = replica.counts().values;
+    let access = Arc::new(Access::of(replica.tree()));
     let shared = Arc::new(Shared {
         held: RwLock::new(Held::new(replica)),
         readers: Default::default(),
-        feed: Mutex::new(Feed::default()),
+        feed: Mutex::new(Feed::new(Arc::clone(&access))),
+        access,
         snapshots: Snapshots::new(&options, &journal.stats()),
         journal,
         checkpoints: Mutex::new(Vec::new()),

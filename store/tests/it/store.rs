@@ -102,13 +102,13 @@ fn what_is_written_is_read_until_it_is_deleted() {
     let view = store.view(Who::user(Some("ann".into())));
     set(&view, "a.b", "1");
     set(&view, "a.b", "2");
-    let entry = view.get(path("a.b").as_path()).unwrap();
+    let entry = view.get(path("a.b").as_path()).unwrap().unwrap();
     assert_eq!(text(&entry), "2");
     assert_eq!(entry.meta.user().map(|user| &**user), Some("ann"));
     assert!(entry.meta.time() > 1_600_000_000_000);
-    assert!(view.get(path("a").as_path()).is_none());
+    assert!(view.get(path("a").as_path()).unwrap().is_none());
     delete(&view, "a.b");
-    assert!(view.get(path("a.b").as_path()).is_none());
+    assert!(view.get(path("a.b").as_path()).unwrap().is_none());
     assert_eq!(store.stats().counts.tombstones, 1);
 }
 
@@ -132,7 +132,7 @@ fn the_memory_of_an_expired_value_is_given_back() {
     let counts = store.stats().counts;
     assert_eq!((counts.values, counts.tombstones), (1, 1));
     assert!(counts.bytes < bytes + 100);
-    assert!(view.get(path("b").as_path()).is_some());
+    assert!(view.get(path("b").as_path()).unwrap().is_some());
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn an_expired_entry_is_as_good_as_deleted() {
     let view = memory().view(Who::system());
     let at = path("a");
     view.set(at.as_path(), Value::nil(), Meta::default().with_expiry(1), None).unwrap();
-    assert!(view.get(at.as_path()).is_none());
+    assert!(view.get(at.as_path()).unwrap().is_none());
     assert!(read_all(&view, everything()).is_empty());
     view.set(at.as_path(), Value::nil(), Meta::default().with_expiry(u64::MAX), None).unwrap();
-    assert!(view.get(at.as_path()).is_some());
+    assert!(view.get(at.as_path()).unwrap().is_some());
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn a_directory_of_format_1_is_read() {
     let found = read_all(&store.view(Who::system()), everything());
     let pairs = [("a", "changed"), ("b.c", "with meta"), ("d:12", "kept")];
     assert_eq!(found, pairs.map(|(path, value)| (path.to_owned(), value.to_owned())));
-    let entry = store.view(Who::system()).get(path("b.c").as_path()).unwrap();
+    let entry = store.view(Who::system()).get(path("b.c").as_path()).unwrap().unwrap();
     assert_eq!((entry.meta.qos(), entry.meta.expiry()), (Some(1), Some(1 << 50)));
     assert_eq!(entry.meta.user().map(|user| &**user), Some("ann"));
     assert_eq!(store.stats().counts.tombstones, 2);
@@ -378,7 +378,7 @@ fn after_a_failure_of_the_journal_writes_are_refused_and_reads_go_on() {
     store.sync().unwrap_err();
     let refused = view.set(path("a").as_path(), Value::string("2"), Meta::default(), None);
     assert!(matches!(refused, Err(WriteError::Unavailable(_))));
-    assert_eq!(text(&view.get(path("a").as_path()).unwrap()), "1");
+    assert_eq!(text(&view.get(path("a").as_path()).unwrap().unwrap()), "1");
     assert!(store.stats().journal.failed.is_some());
 }
 

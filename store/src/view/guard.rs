@@ -1,0 +1,347 @@
+//! What a view may do: the rights of its user as they are at the moment, and the paths as he says them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::root::{Place, Root};
+use super::{Who, has_value};
+use crate::access::{Access, Acl, Denied, Grant, Names, OWN_DATA, Right, User};
+use crate::path::{Element, Path, PathRef, Pattern};
+use crate::replica::Replica;
+
+/// How many paths' grants a view remembers, and up to which length of a path. When there would be more it begins anew.
+const REMEMBERED: usize = 64;
+const REMEMBERED_BYTES: usize = 128;
+
+/// By what a user is bound.
+#[derive(Clone, Debug)]
+pub(super) enum Bound {
+    /// By his record in the store.
+    Record(Arc<User>),
+    /// By an access list of the store; `None`: he may do everything with data, but nothing with internal data.
+    List(Option<Arc<str>>),
+}
+
+/// The limits of one view.
+pub(super) struct Guard {
+    access: Arc<Access>,
+    bound: Bound,
+    /// `None`: they are too long for any rule.
+    names: Option<Names>,
+    root: Root,
+    now: Mutex<Now>,
+}
+
+/// What holds at the moment.
+struct Now {
+    /// The generation of [`Access`] for which this is true.
+    generation: Option<u64>,
+    limits: Limits,
+    user: Option<Arc<User>>,
+    remembered: HashMap<Box<[u8]>, Grant, RandomState>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Limits {
+    /// Everything below the root is allowed.
+    Nothing,
+    /// Data is, internal data is not.
+    Data,
+    /// What the list allows; and internal data to an admin.
+    List { name: Arc<str>, acl: Arc<Acl>, is_admin: bool },
+    /// The list does not exist: nothing is allowed, but internal data to an admin.
+    NoList { name: Arc<str>, is_admin: bool },
+    /// The user is no more, or has another root.
+    Gone,
+}
+
+impl Limits {
+    fn is_admin(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::List { is_admin, .. } | Self::NoList { is_admin, .. } => *is_admin,
+            Self::Data | Self::Gone => false,
+        }
+    }
+}
+
+/// A write that is allowed or not depending on what is there: asked at the commit point.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    grant: Grant,
+    /// How many elements of the path in the store stand for the root, or for its null.
+    offset: usize,
+    said: Path,
+}
+
+impl Gate {
+    /// May `path` be given a value?
+    pub(crate) fn check(&self, replica: &Replica, path: PathRef<'_>) -> Result<(), Denied> {
+        let lacking = if replica.get(path).is_some_and(|entry| has_value(entry)) {
+            lacking(&self.grant, Right::Write)
+        } else {
+            let depth = path.len() - self.offset.min(path.len());
+            let there = |level: &usize| replica.tree().reaches(path.first(self.offset + level));
+            let existing = (1..=depth).rev().find(there).unwrap_or(0);
+            let lacks_right = || (!self.grant.rights.has(Right::Create)).then_some(Right::Create);
+            self.grant.way_lacks(existing).or_else(lacks_right)
+        };
+        match lacking {
+            None => Ok(()),
+            Some(right) => Err(Denied { right, path: self.said.clone() }),
+        }
+    }
+}
+
+/// Which right is lacking to do what needs `right`, if any.
+fn lacking(grant: &Grant, right: Right) -> Option<Right> {
+    if grant.barrier().is_some() {
+        Some(Right::Pass)
+    } else if grant.rights.has(right) {
+        None
+    } else {
+        Some(right)
+    }
+}
+
+/// From where a scan or watch looks for entries, if it does: the rules' path and how deep it is.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    path: Path,
+    level: usize,
+    /// Every level from there on must be open to listing, not only the first.
+    by_level: bool,
+}
+
+impl Listed {
+    /// From now on as a tree is walked.
+    pub(super) fn by_level(&mut self) {
+        self.by_level = true;
+    }
+}
+
+/// What a user gets to know of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    Shown,
+    Hidden,
+    /// Nothing that lies below the first so many elements of its path in the store is shown.
+    HiddenBelow(usize),
+}
+
+impl Guard {
+    /// The guard for somebody; `None` if he has no limits at all.
+    pub(super) fn new(access: &Arc<Access>, who: &Who) -> Option<Arc<Self>> {
+        let bound = who.bound.clone()?;
+        let (name, root) = match &bound {
+            Bound::Record(user) => (Some(&*user.name), user.root.clone()),
+            Bound::List(_) => (None, Path::root()),
+        };
+        let now = Now { generation: None, limits: Limits::Gone, user: None, remembered: HashMap::default() };
+        Some(Arc::new(Self {
+            access: Arc::clone(access),
+            names: Names::new(name, who.client.as_deref()).ok(),
+            bound,
+            root: Root::new(root, who.is_absolute),
+            now: Mutex::new(now),
+        }))
+    }
+
+    /// The rights on what the rules call `path`.
+    pub(super) fn grant(&self, path: PathRef<'_>) -> Grant {
+        let mut now = self.now();
+        let Now { limits, remembered, .. } = &mut *now;
+        let (acl, is_admin) = match limits {
+            Limits::Nothing => return Grant::ALL,
+            Limits::Data if is_internal(path) => return Grant::NONE,
+            Limits::Data => return Grant::ALL,
+            Limits::Gone => return Grant::NONE,
+            Limits::List { acl, is_admin, .. } => (Some(acl), *is_admin),
+            Limits::NoList { is_admin, .. } => (None, *is_admin),
+        };
+        if is_admin && is_internal(path) {
+            return Grant::ALL;
+        }
+        let (Some(acl), Some(names)) = (acl, &self.names) else { return Grant::NONE };
+        if let Some(grant) = remembered.get(path.as_bytes()) {
+            return *grant;
+        }
+        let grant = acl.grant(path, names);
+        self.access.count_miss();
+        if path.as_bytes().len() <= REMEMBERED_BYTES {
+            if remembered.len() == REMEMBERED {
+                remembered.clear();
+            }
+            remembered.insert(path.as_bytes().into(), grant);
+        }
+        grant
+    }
+
+    /// What the rules say about what the user calls `said`.
+    pub(super) fn grant_of(&self, said: PathRef<'_>) -> Grant {
+        self.root.said(said).map_or(Grant::NONE, |path| self.grant(path.as_path()))
+    }
+
+    /// May he do with `said` what needs `right`?
+    pub(super) fn check(&self, said: PathRef<'_>, right: Right) -> Result<(), Denied> {
+        match lacking(&self.grant_of(said), right) {
+            None => Ok(()),
+            Some(right) => Err(Denied { right, path: said.to_path() }),
+        }
+    }
+
+    /// Where `said` lies, if he may do what needs `right` there. `Ok(None)`: it can't exist.
+    pub(super) fn enter<'p>(&self, said: PathRef<'p>, right: Right) -> Result<Option<Place<'p>>, Denied> {
+        self.check(said, right)?;
+        Ok(self.root.place(said))
+    }
+
+    /// Where `said` lies, if it can.
+    pub(super) fn place<'p>(&self, said: PathRef<'p>) -> Option<Place<'p>> {
+        self.root.place(said)
+    }
+
+    /// May he list what is below a place in the store?
+    pub(super) fn lists(&self, place: PathRef<'_>) -> bool {
+        self.root.relative(place).is_some_and(|path| self.grant(path.as_path()).may(Right::List))
+    }
+
+    /// Where `said` lies, if it may be given a value; with a gate, if that depends on what is there.
+    pub(super) fn enter_to_write<'p>(
+        &self,
+        said: PathRef<'p>,
+    ) -> Result<(Option<Place<'p>>, Option<Gate>), Denied> {
+        let grant = self.grant_of(said);
+        let place = self.root.place(said);
+        if grant.may_write_anyway() {
+            return Ok((place, None));
+        }
+        if !grant.rights.has(Right::Write) && !grant.rights.has(Right::Create) {
+            let right = lacking(&grant, Right::Write).unwrap_or(Right::Write);
+            return Err(Denied { right, path: said.to_path() });
+        }
+        let offset = place.as_ref().map_or(0, |place| self.offset(place.as_path()));
+        let gate = place.is_some().then(|| Gate { grant, offset, said: said.to_path() });
+        Ok((place, gate))
+    }
+
+    /// Where a pattern looks by listing.
+    pub(super) fn listed(&self, said: &Pattern) -> Option<Listed> {
+        let start = said.listed()?;
+        let path = match self.root.said(start) {
+            Some(path) => path.as_path().to_path(),
+            // It matches nothing; the rules have nothing on it.
+            None => start.to_path(),
+        };
+        Some(Listed { level: path.len(), path, by_level: false })
+    }
+
+    /// The pattern in the store.
+    pub(super) fn pattern(&self, said: Pattern) -> Pattern {
+        self.root.pattern(said)
+    }
+
+    /// May he list there at all?
+    pub(super) fn may_list(&self, listed: Option<&Listed>) -> bool {
+        listed.is_none_or(|listed| self.grant(listed.path.as_path()).may(Right::List))
+    }
+
+    /// What is he shown of a place which was found?
+    pub(super) fn sight(&self, place: PathRef<'_>, listed: Option<&Listed>) -> Sight {
+        let Some(path) = self.root.relative(place) else { return Sight::Hidden };
+        let grant = self.grant(path.as_path());
+        let unlisted = listed.filter(|it| it.by_level).and_then(|listed| grant.unlisted(listed.level));
+        if let Some(level) = grant.barrier().or(unlisted) {
+            return Sight::HiddenBelow(level + self.offset(place));
+        }
+        if grant.rights.has(Right::Read) { Sight::Shown } else { Sight::Hidden }
+    }
+
+    /// Hands on what he calls a place. (It must be one in his root.)
+    pub(super) fn with_name<T>(&self, place: PathRef<'_>, then: impl FnOnce(PathRef<'_>) -> T) -> Option<T> {
+        let relative = self.root.relative(place)?;
+        Some(then(self.root.name(place, &relative)))
+    }
+
+    pub(super) fn is_admin(&self) -> bool {
+        self.now().limits.is_admin()
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(super) fn user(&self) -> Option<Arc<User>> {
+        self.now().user.clone()
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.now().limits.clone()
+    }
+
+    /// How many elements a place in the store has more than the rules' path of it.
+    fn offset(&self, place: PathRef<'_>) -> usize {
+        let relative = self.root.relative(place).map_or(0, |path| path.as_path().len());
+        place.len().saturating_sub(relative)
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        let mut now = self.now.lock();
+        let generation = self.access.generation();
+        if now.generation != Some(generation) {
+            self.renew(&mut now);
+            now.generation = Some(generation);
+        }
+        now
+    }
+
+    #[cold]
+    fn renew(&self, now: &mut Now) {
+        let (user, limits) = match &self.bound {
+            Bound::List(None) => (None, Limits::Data),
+            Bound::List(Some(name)) => (None, self.list(&Path::root(), name, false)),
+            Bound::Record(old) => {
+                let user = self.access.user(&old.realm, &old.method, &old.name);
+                let limits = match &user {
+                    Some(user) if user.root == *self.root.path() => match &user.acl {
+                        None => Limits::Nothing,
+                        Some(name) => self.list(&user.realm, name, user.admin),
+                    },
+                    _ => Limits::Gone,
+                };
+                (user, limits)
+            }
+        };
+        let same_list = match (&now.limits, &limits) {
+            (Limits::List { acl: old, .. }, Limits::List { acl: new, .. }) => Arc::ptr_eq(old, new),
+            _ => false,
+        };
+        if !same_list {
+            now.remembered = HashMap::default();
+        }
+        (now.user, now.limits) = (user, limits);
+    }
+
+    fn list(&self, realm: &Path, name: &Arc<str>, is_admin: bool) -> Limits {
+        let name = Arc::clone(name);
+        match self.access.acl(realm, &name) {
+            Some(acl) => Limits::List { name, acl, is_admin },
+            None => Limits::NoList { name, is_admin },
+        }
+    }
+}
+
+/// Is that internal data, to a user whose whole it is in?
+pub(super) fn is_internal(path: PathRef<'_>) -> bool {
+    path.is_internal() || matches!(path.elements().next(), Some(Element::Str(name)) if name == OWN_DATA)
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("bound", &self.bound).field("root", &self.root).finish_non_exhaustive()
+    }
+}
