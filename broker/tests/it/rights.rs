@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use distkv_broker::Broker;
 use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{
     Action, BoxFuture, Condition, Hooks, Login, LoginRefused, Mark, Principal, Provenance, Replay,
     RetainRefused, RetainedMessage, Rights, Standing,
 };
-use distkv_broker::Broker;
 use distkv_broker::limits::Limits;
 use parking_lot::RwLock;
 use tokio::io::duplex;
@@ -288,12 +288,14 @@ async fn users_who_may_not_stay_are_closed_with_a_reason() {
         scene.broker.serve(theirs, peer());
         async move {
             let mut client = client5::Client::new(ours);
-            let connect = client5::Connect { user: Some((name.into(), String::new())), ..client5::Connect::new(id) };
+            let connect =
+                client5::Connect { user: Some((name.into(), String::new())), ..client5::Connect::new(id) };
             assert_eq!(client.connect(&connect).await.reason, 0);
             client
         }
     };
-    let (mut ann, mut bob, mut carl) = (open("a", "ann").await, open("b", "bob").await, open("c", "carl").await);
+    let (mut ann, mut bob, mut carl) =
+        (open("a", "ann").await, open("b", "bob").await, open("c", "carl").await);
     scene.table.standing.write().insert("ann".into(), Standing::NotAuthorized);
     scene.table.standing.write().insert("bob".into(), Standing::LogInAnew);
     assert_eq!(scene.broker.recheck_users().await, 2);
@@ -339,12 +341,19 @@ async fn what_is_refused_is_found_in_the_journal() {
     ann.expect(Got::Suback(1, vec![0x80])).await;
     ann.publish("secret/x", b"x", 1, false).await;
     ann.publish("$SYS/x", b"x", 1, false).await;
-    let told: Vec<_> =
-        scene.broker.drops("a").iter().map(|it| (it.reason, it.topic.to_string(), it.detail.to_string())).collect();
+    let told: Vec<_> = scene
+        .broker
+        .drops("a")
+        .iter()
+        .map(|it| (it.reason, it.topic.to_string(), it.detail.to_string()))
+        .collect();
     let line = |reason, topic: &str, detail: &str| (reason, topic.to_owned(), detail.to_owned());
-    assert_eq!(told, [
-        line("subscribe_denied", "secret/#", "the test says no to Subscribe"),
-        line("publish_denied", "secret/x", "the test says no to Publish { retain: false, empty: false }"),
-        line("reserved_topic", "$SYS/x", ""),
-    ]);
+    assert_eq!(
+        told,
+        [
+            line("subscribe_denied", "secret/#", "the test says no to Subscribe"),
+            line("publish_denied", "secret/x", "the test says no to Publish { retain: false, empty: false }"),
+            line("reserved_topic", "$SYS/x", ""),
+        ]
+    );
 }
