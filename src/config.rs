@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod listener;
 mod load;
+mod native;
 mod offer;
 mod reload;
 mod units;
@@ -27,6 +28,7 @@ pub use listener::{
     TlsVersion, Trusted, UserFrom, WebSocket,
 };
 pub use load::{Override, load};
+pub use native::Native;
 pub use offer::{CopiesOf, Offer, Strategy};
 pub use reload::{Change, Changes};
 pub use units::{BadUnit, Period, Size};
@@ -115,14 +117,6 @@ pub struct Http {
     pub max_connections: u32,
     /// The time a client has for sending the head of a request, also between two requests.
     pub header_timeout: Period,
-}
-
-/// `[native]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Native {
-    /// Where to listen.
-    pub listen: ListenSet,
 }
 
 /// `[cluster]`

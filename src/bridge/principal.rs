@@ -195,7 +195,7 @@ fn in_the_stores_terms(condition: Condition<'_>) -> view::Condition<'_> {
 fn refusal(message: &RetainedMessage<'_>, error: &WriteError) -> RetainRefused {
     let topic = message.topic;
     match error {
-        WriteError::Conflict { now } => RetainRefused::Conflict(
+        WriteError::Conflict { now, .. } => RetainRefused::Conflict(
             now.as_ref().map(|dot| Version { node: dot.origin.node().as_str().to_owned(), tick: dot.tick.0 }),
         ),
         WriteError::Unavailable(_) => RetainRefused::Unavailable,

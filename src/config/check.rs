@@ -36,6 +36,12 @@ pub enum Rule {
     /// A face that does not exist yet.
     #[error("`{0}`: this version has no {1}; leave the key out, or set it to its default")]
     NotBuilt(&'static str, &'static str),
+    /// A window that can't work.
+    #[error("`native.window` is at least 4: below that a stream would wait for ever")]
+    NativeWindow,
+    /// Files that TLS of the native port needs.
+    #[error("`native.tls`: `certificate` and `key` must name files")]
+    NativeTls,
     /// A QoS that is none.
     #[error("`mqtt.offer.maximum_qos` is 0, 1 or 2")]
     MaximumQos,
@@ -63,6 +69,7 @@ impl Config {
             return Err(Rule::Redirect(offer.redirect.clone()));
         }
         self.check_unbuilt()?;
+        self.check_native()?;
         self.check_listeners()?;
         if !self.node.is_empty() {
             NodeName::new(&self.node).map_err(Rule::Node)?;
@@ -80,7 +87,11 @@ impl Config {
             ("http.max_connections", self.http.max_connections > 0),
             ("http.header_timeout", self.http.header_timeout > zero),
         ];
-        let zeros = positive.map(|(key, holds)| (key, !holds)).into_iter().chain(self.limits.zeros());
+        let zeros = positive
+            .map(|(key, holds)| (key, !holds))
+            .into_iter()
+            .chain(self.limits.zeros())
+            .chain(self.native.zeros());
         match zeros.into_iter().find(|(_, zero)| *zero) {
             Some((key, _)) => Err(Rule::Zero(key)),
             None => Ok(()),
@@ -98,11 +109,21 @@ impl Config {
         }
     }
 
+    fn check_native(&self) -> Result<(), Rule> {
+        if self.native.window < crate::native::wire::WINDOW_MIN {
+            return Err(Rule::NativeWindow);
+        }
+        let named = |path: &std::path::Path| !path.as_os_str().is_empty();
+        match &self.native.tls {
+            Some(tls) if !named(&tls.certificate) || !named(&tls.key) => Err(Rule::NativeTls),
+            _ => Ok(()),
+        }
+    }
+
     /// Keys of faces that are not there yet may only say so.
     fn check_unbuilt(&self) -> Result<(), Rule> {
         let cluster = &self.cluster;
         let unbuilt = [
-            ("native.listen", "native port yet", self.native.listen.is_none()),
             ("cluster.listen", "cluster yet", cluster.listen.is_none()),
             ("cluster.join", "cluster yet", cluster.join.is_empty()),
             ("cluster.secret_file", "cluster yet", cluster.secret_file.as_os_str().is_empty()),

@@ -280,7 +280,6 @@ fn a_name_and_a_root_that_can_not_be_are_refused() {
 #[test]
 fn faces_that_are_not_built_take_nothing_but_their_defaults() {
     for (key, value) in [
-        ("native.listen", "27586"),
         ("cluster.listen", "*:27587"),
         ("cluster.join", "10.0.0.1:27587"),
         ("cluster.secret_file", "secret"),
@@ -289,7 +288,14 @@ fn faces_that_are_not_built_take_nothing_but_their_defaults() {
         let broken = set(key, value).unwrap().check();
         assert!(matches!(broken, Err(Rule::NotBuilt(named, _)) if named == key), "{key}: {broken:?}");
     }
+}
+
+#[test]
+fn the_native_port_takes_sensible_values() {
     assert_eq!(set("native.listen", "none").unwrap().check(), Ok(()));
+    assert_eq!(set("native.listen", "*:27586").unwrap().check(), Ok(()));
+    assert_eq!(set("native.window", "3").unwrap().check(), Err(Rule::NativeWindow));
+    assert_eq!(set("native.streams", "0").unwrap().check(), Err(Rule::Zero("native.streams")));
 }
 
 #[test]

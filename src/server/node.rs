@@ -20,6 +20,7 @@ use crate::auth::users::{List, Users};
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::http::{Failure, Source};
+use crate::native;
 
 /// A node with its data, from start to stop.
 pub(super) struct Node {
@@ -87,6 +88,12 @@ impl Node {
     /// Closes the connections of users who may not stay, as long as it is polled.
     pub(super) fn watch_users(&self) -> impl Future<Output = ()> + use<> {
         self.bridge.clone().watch_users(Arc::clone(&self.broker))
+    }
+
+    /// The native port's face to this node.
+    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
+        let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
+        Arc::new(native::Face::new(self.name.as_str(), store, broker, config.native.options()))
     }
 
     /// The node's name.
@@ -195,7 +202,7 @@ fn rules(config: &Config) -> Rules {
             queue: auth.queue,
         },
         anonymous_acl: auth.anonymous_acl.as_str().into(),
-        allow_test: false,
+        allow_test: config.native.test_users,
     }
 }
 

@@ -13,6 +13,7 @@ use distkv_broker::{ConnectionRate, ListenerConfig, Versions};
 
 use super::bind::{self, Bound, BoundUnix, Face, Options, UnixFile};
 use super::certificates::Certificates;
+use super::native;
 use crate::config::{self, Config, MqttVersion, Place, Protocol, ProxyUserFrom, Trusted};
 
 const MQTT: &str = "MQTT";
@@ -54,6 +55,14 @@ pub(super) struct Shown {
     pub(super) path: Option<String>,
     /// What is spoken, if it is not just MQTT: `WebSocket over TLS`.
     pub(super) speaks: String,
+}
+
+impl Shown {
+    /// What is said of the native port.
+    pub(super) fn native(open: &native::Open) -> Self {
+        let speaks = if open.is_encrypted() { "TLS".to_owned() } else { String::new() };
+        Self { addresses: open.addresses(), path: None, speaks }
+    }
 }
 
 impl Taken {

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::access::Access;
 use crate::journal::Lsn;
 use crate::path::{Path, PathRef, Pattern};
+use crate::ticks::Tock;
 use crate::tree::{Entry, Scan};
 
 /// A change of one entry, as it is told.
@@ -153,8 +154,14 @@ pub enum WatchEvent {
         /// The entry.
         entry: Arc<Entry>,
     },
+    /// The watch was to [go on from a tock](crate::view::WatchOptions::since), but what has changed since then can't be told, or is too much.
+    /// So all that is there follows, as from a new watch; what does not come is not there.
+    TooOld,
     /// All that was there has been told; only changes follow.
-    Complete,
+    Complete {
+        /// All that has happened up to here has been told: a later watch can go on from here.
+        tock: Tock,
+    },
     /// An entry has changed.
     Changed {
         /// Where.
@@ -164,7 +171,8 @@ pub enum WatchEvent {
         /// The entry as it was.
         previous: Option<Arc<Entry>>,
     },
-    /// The watch did not keep up: events were lost, and it has ended. Begin a new one.
+    /// The watch did not keep up: events were lost, and it has ended. Begin a new one; it can go on from the greatest tock that this one has
+    /// told, if that was complete.
     Lagged,
 }
 
@@ -174,7 +182,7 @@ impl WatchEvent {
             Self::Existing { path, entry } | Self::Changed { path, entry, .. } => {
                 path.as_bytes().len() + entry.value.as_ref().map_or(0, |value| value.as_bytes().len())
             }
-            Self::Complete | Self::Lagged => 0,
+            Self::TooOld | Self::Complete { .. } | Self::Lagged => 0,
         }
     }
 }
@@ -251,18 +259,40 @@ impl Queue {
     }
 
     /// Takes in what a slice has found. Needs the feed's lock, taken before the replica's was let go.
-    pub(crate) fn sliced(&self, scan: Scan, found: impl Iterator<Item = WatchEvent>) {
+    /// `tock` is the clock of the moment.
+    pub(crate) fn sliced(&self, scan: Scan, found: impl Iterator<Item = WatchEvent>, tock: Tock) {
         let mut state = self.state.lock();
         if state.ended {
             return;
         }
         found.for_each(|event| state.push(event));
         if scan.is_done() {
-            state.events.push_back(WatchEvent::Complete);
+            state.events.push_back(WatchEvent::Complete { tock });
             state.scan = None;
         } else {
             state.scan = Some(scan);
         }
+    }
+
+    /// Where the reading stands; `None` if it is over or the watch has ended.
+    pub(crate) fn scan(&self) -> Option<Scan> {
+        let state = self.state.lock();
+        state.scan.clone().filter(|_| !state.ended)
+    }
+
+    /// All that waits.
+    pub(crate) fn take(&self) -> VecDeque<WatchEvent> {
+        let mut state = self.state.lock();
+        state.bytes = 0;
+        mem::take(&mut state.events)
+    }
+
+    /// Begins again to read what exists. Needs the feed's lock.
+    pub(crate) fn restart(&self, scan: Scan) {
+        let mut state = self.state.lock();
+        state.bytes = 0;
+        state.events.clear();
+        state.scan = Some(scan);
     }
 
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<WatchEvent>> {

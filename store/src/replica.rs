@@ -15,6 +15,7 @@
 mod conflict;
 mod record;
 mod recovery;
+mod since;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -108,6 +109,8 @@ pub struct Replica {
     lease: Lease,
     /// The greatest tock seen.
     tock: Tock,
+    /// The tocks since which changes can't be told.
+    forgotten: since::Forgotten,
     /// The ceilings on record, of every name this node has had.
     ceilings: BTreeMap<NodeName, Tick>,
     chain_length: usize,
@@ -159,6 +162,12 @@ impl Replica {
     /// The greatest tock seen.
     pub fn tock(&self) -> Tock {
         self.tock
+    }
+
+    /// Whether who has known everything up to `tock` misses just the entries whose heads have greater tocks, and those whose value has
+    /// expired. Else too much has been forgotten since then, or it was never the clock's.
+    pub fn can_tell_since(&self, tock: Tock) -> bool {
+        tock <= self.tock && !self.forgotten.contains(tock)
     }
 
     /// What is accounted for, per life.
@@ -283,8 +292,12 @@ impl Replica {
             return Err(WriteError::ClockExhausted.into());
         }
         self.ledger.see(&dot);
+        let late = entry.version.tock() <= self.tock;
         self.tock = tock;
         let change = self.take_in(path, held, entry, &dot, record);
+        if late && change.is_some() && self.forgotten.below(tock.next().unwrap_or(tock)) {
+            record::forgotten(record, self.forgotten.ranges());
+        }
         let Some((path, value)) = conflict else { return Ok(Merged { change, ..Merged::default() }) };
         let made = self.write(path.as_path(), Some(value), Meta::at(now), record)?;
         Ok(Merged { known: false, change, conflict: Some((path, made)) })

@@ -3,6 +3,7 @@
 //! Locks, in the order in which they are taken: replica, feed, whatever an embedder locks when it is told of a
 //! change, the journal's buffer.
 
+mod batch;
 mod open;
 mod quota;
 mod snapshots;
@@ -31,7 +32,7 @@ use crate::replica::Replica;
 use crate::ticks::{Life, NodeName, Tick, Tock};
 use crate::tree::Counts;
 use crate::value::Value;
-use crate::view::{Committed, Condition, Gate, View, Who, WriteError};
+use crate::view::{Committed, Gate, Terms, View, Who, WriteError};
 use snapshots::Snapshots;
 
 /// How a store works.
@@ -238,6 +239,16 @@ impl Store {
         self.0.shared.read().replica.tock()
     }
 
+    /// The number of the last event that was made here; 0 if there was none.
+    pub fn last_tick(&self) -> Tick {
+        Tick(self.0.shared.read().replica.next_tick().0.saturating_sub(1))
+    }
+
+    /// The end of the journal: everything that has happened so far lies before it.
+    pub fn end(&self) -> Lsn {
+        self.0.shared.journal.end()
+    }
+
     /// This life of the node.
     pub fn life(&self) -> Life {
         self.0.shared.read().replica.origin().life()
@@ -268,8 +279,13 @@ impl Shared {
 
     /// Locks the replica for a write that makes an event.
     fn write(&self) -> Result<RwLockWriteGuard<'_, Held>, JournalFailed> {
+        self.write_many(1)
+    }
+
+    /// Locks the replica for writes that make at most so many events: fewer than half a lease of ticks.
+    fn write_many(&self, events: u64) -> Result<RwLockWriteGuard<'_, Held>, JournalFailed> {
         let mut held = self.held.write();
-        while held.replica.next_tick() > held.ceiling {
+        while held.replica.next_tick().0.saturating_add(events) > held.ceiling.0.saturating_add(1) {
             // The disk is slower than half a lease of writes.
             drop(held);
             self.journal.sync()?;
@@ -293,8 +309,8 @@ impl Shared {
         path: PathRef<'_>,
         value: Option<Value>,
         meta: Meta,
-        condition: Option<Condition<'_>>,
-        gate: Option<Gate>,
+        terms: Terms<'_>,
+        gate: Option<&Gate>,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
         self.admit(value.as_ref())?;
@@ -303,25 +319,25 @@ impl Shared {
         if let Some(gate) = gate {
             gate.check(&held.replica, path)?;
         }
-        if let Some(condition) = condition {
-            condition.check(held.replica.get(path))?;
-        }
+        let wanted = terms == Terms::default() || terms.check(held.replica.get(path), value.as_ref())?;
         self.quota.admit(&held.replica, path, value.as_ref())?;
         held.record.clear();
         let change = match value {
+            _ if !wanted => None,
             Some(value) => Some(held.replica.set(path, value, meta, &mut held.record)?),
             None => held.replica.delete(path, meta, &mut held.record)?,
         };
         let Some(change) = change else {
-            // An earlier deletion may not be settled yet, and this one promises the same.
+            // What made it so may not be settled yet, and this answer promises the same.
             let lsn = self.journal.end();
+            let previous = held.replica.get(path).cloned();
             let feed = self.feed.lock();
             self.let_go(guard);
             if let Some(carrier) = carrier {
                 (carrier.deliver)(None);
             }
             drop(feed);
-            return Ok(Committed { entry: None, lsn });
+            return Ok(Committed { entry: None, previous, lsn });
         };
         let lsn = self.journal.append(Kind::Replica, &held.record);
         held.watch_ceiling(lsn, &self.journal);
@@ -331,7 +347,7 @@ impl Shared {
         feed.tell(&told, carrier);
         drop(feed);
         self.snapshots.grown(lsn);
-        Ok(Committed { entry: Some(change.entry), lsn })
+        Ok(Committed { entry: Some(change.entry), previous: change.previous, lsn })
     }
 
     /// Can a write be kept?

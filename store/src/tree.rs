@@ -196,6 +196,14 @@ impl Tree {
         self.entries.iter().map(|(key, entry)| (PathRef::known(key), entry))
     }
 
+    /// The entries from a place in the order of keys on, tombstones among them.
+    pub fn range_from<'t>(
+        &'t self,
+        place: &[u8],
+    ) -> impl Iterator<Item = (PathRef<'t>, &'t Arc<Entry>)> + use<'t> {
+        self.from(place).map(|(key, entry)| (PathRef::known(key), entry))
+    }
+
     /// Goes on with a scan: hands entries which match, tombstones among them, to `sink` until that answers false, or until `looks` keys
     /// have been looked at.
     ///
@@ -207,7 +215,7 @@ impl Tree {
         looks: usize,
         mut sink: impl FnMut(PathRef<'_>, &Arc<Entry>) -> bool,
     ) -> Progress {
-        self.walk(scan, looks, |path, entry| if sink(path, entry) { Step::On } else { Step::Stop })
+        self.walk(scan, looks, |path, entry| if sink(path, entry) { Advance::On } else { Advance::Stop })
     }
 
     /// As [`Tree::scan`], but `sink` may also leave out what is below a path.
@@ -215,7 +223,7 @@ impl Tree {
         &self,
         scan: &mut Scan,
         mut looks: usize,
-        mut sink: impl FnMut(PathRef<'_>, &Arc<Entry>) -> Step,
+        mut sink: impl FnMut(PathRef<'_>, &Arc<Entry>) -> Advance,
     ) -> Progress {
         if scan.done {
             return Progress::Done;
@@ -246,9 +254,9 @@ impl Tree {
                     scan.next.extend_from_slice(key);
                     scan.next.push(0);
                     match sink(path, entry) {
-                        Step::On => {}
-                        Step::Stop => return Progress::More,
-                        Step::Past(elements) => {
+                        Advance::On => {}
+                        Advance::Stop => return Progress::More,
+                        Advance::Past(elements) => {
                             scan.next.clear();
                             scan.next.extend_from_slice(path.first(elements).as_bytes());
                             scan.next.push(AFTER);
@@ -267,12 +275,7 @@ impl Tree {
 
     /// Whether there is an entry, be it a tombstone, at `path` or below it.
     pub fn reaches(&self, path: PathRef<'_>) -> bool {
-        self.next_from(path.as_bytes()).is_some_and(|(key, _)| key.starts_with(path))
-    }
-
-    /// The first entry, be it a tombstone, whose path is not before `key`, a place in the order of paths.
-    pub fn next_from(&self, key: &[u8]) -> Option<(PathRef<'_>, &Arc<Entry>)> {
-        self.from(key).next().map(|(key, entry)| (PathRef::known(key), entry))
+        self.range_from(path.as_bytes()).next().is_some_and(|(key, _)| key.starts_with(path))
     }
 
     fn from(&self, key: &[u8]) -> btree_map::Range<'_, Key, Arc<Entry>> {
@@ -285,7 +288,7 @@ const STEPS: usize = 8;
 
 /// How a [walk](Tree::walk) goes on behind a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Advance {
     /// With the next path.
     On,
     /// Not, for now.

@@ -1,40 +1,49 @@
 //! Views: the one door to a store. What somebody may see and do is decided here, and what he sees as the whole.
 
 mod ask;
-mod children;
+mod batch;
+mod condition;
+mod cursor;
 mod guard;
+mod read;
 mod root;
+mod since;
+mod state;
+mod walk;
+mod watch;
 mod who;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-pub use ask::Verdict;
-pub use children::{Child, Children};
-pub use who::Who;
-
-pub(crate) use guard::Gate;
 
 use crate::access::{Denied, OWN_DATA, Right};
 use crate::chain::Dot;
 use crate::clock;
-use crate::feed::{Carrier, Queue, WatchEvent};
+use crate::feed::Carrier;
 use crate::journal::{JournalFailed, Lsn};
 use crate::meta::Meta;
 use crate::path::{Element, Path, PathRef, Pattern};
 use crate::replica;
 use crate::store::{Shared, Store};
-use crate::tree::{Entry, Progress, Scan, Step};
+use crate::tree::Entry;
 use crate::value::Value;
-use guard::{Guard, Listed, Sight};
+use guard::{Guard, Listed};
+
+pub use ask::Verdict;
+pub use batch::{BYTES_MAX as BATCH_BYTES_MAX, BatchError, WRITES_MAX as BATCH_WRITES_MAX, Write};
+pub use condition::{Condition, Terms, Unmet};
+pub use cursor::Cursor;
+pub use read::{Child, Finder, Found};
+pub use since::CHANGES_MAX as CHANGES_SINCE_MAX;
+pub use state::{NodeState, Survey};
+pub use walk::{Step, Walk, WalkOptions};
+pub use watch::{Watch, WatchOptions};
+pub use who::Who;
+
+pub(crate) use guard::Gate;
 
 /// How many keys a slice looks at, at most: so long it may hold the replica's lock.
 const LOOKS: usize = 1024;
-
-/// After so many events which the user may not see, others have their turn.
-const HIDDEN: usize = 256;
 
 /// What one user sees of a store, and may do there. Clones are cheap.
 ///
@@ -48,42 +57,27 @@ pub struct View {
     guard: Option<Arc<Guard>>,
 }
 
-/// What must hold for a write to be taken. It is looked at in the moment of the write, so that of several writers with the same
-/// condition one succeeds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition<'a> {
-    /// There is no value.
-    New,
-    /// There is a value, and this is its version.
-    Version {
-        /// The node that took its last write.
-        node: &'a str,
-        /// That node's number for it.
-        tick: u64,
-    },
-}
-
-impl Condition<'_> {
-    pub(crate) fn check(&self, entry: Option<&Arc<Entry>>) -> Result<(), WriteError> {
-        let now = entry.filter(|entry| has_value(entry)).map(|entry| entry.version.dot());
-        let holds = match (self, now) {
-            (Self::New, None) => true,
-            (Self::Version { node, tick }, Some(dot)) => {
-                dot.origin.node().as_str() == *node && dot.tick.0 == *tick
-            }
-            _ => false,
-        };
-        if holds { Ok(()) } else { Err(WriteError::Conflict { now: now.cloned() }) }
-    }
-}
-
 /// A write that was taken.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The entry which it made; `None` if there was nothing to delete and so nothing has changed.
+    /// The entry which it made; `None` if nothing has changed: there was nothing to delete, or the value was there already.
     pub entry: Option<Arc<Entry>>,
+    /// The entry as it was; it may be a tombstone, or have a value that has expired.
+    pub previous: Option<Arc<Entry>>,
     /// It is kept when this place of the journal is settled.
     pub lsn: Lsn,
+}
+
+impl Committed {
+    /// The entry as it is now, be it unchanged.
+    pub fn now(&self) -> Option<&Arc<Entry>> {
+        self.entry.as_ref().or(self.previous.as_ref())
+    }
+
+    /// The value that was there before, if there was one which had not expired.
+    pub fn previous_value(&self) -> Option<&Value> {
+        self.previous.as_ref().filter(|entry| has_value(entry)).and_then(|entry| entry.value.as_ref())
+    }
 }
 
 /// Why a write was not taken. Nothing has changed, and nobody was told.
@@ -106,9 +100,11 @@ pub enum WriteError {
         /// The limit.
         limit: usize,
     },
-    /// The condition does not hold.
+    /// A condition does not hold.
     #[error("the entry has changed: read it again, and write anew")]
     Conflict {
+        /// Which.
+        unmet: Unmet,
         /// The event that the entry has now; `None` if it has no value.
         now: Option<Dot>,
     },
@@ -169,7 +165,7 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.write(path, Some(value), meta, None, carrier)
+        self.commit(Write { path, value: Some(value), meta, terms: Terms::default() }, carrier)
     }
 
     /// Writes a value, or deletes it with `None`, if `condition` holds; otherwise [`WriteError::Conflict`] tells what is there.
@@ -181,7 +177,16 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.write(path, value, meta, Some(condition), carrier)
+        let terms = Terms { conditions: &[condition], idempotent: false };
+        self.commit(Write { path, value, meta, terms }, carrier)
+    }
+
+    /// Writes a value, or deletes it with `None`, on such terms. A condition that does not hold is a [`WriteError::Conflict`].
+    ///
+    /// Who may not read the entry can't have a condition on its value or version, and an idempotent write of his is as any other. He
+    /// does not get what was there before.
+    pub fn write(&self, write: Write<'_>, carrier: Option<Carrier<'_>>) -> Result<Committed, WriteError> {
+        self.commit(write, carrier)
     }
 
     /// Deletes the value at `path`. Where there is none nothing happens, but the carrier is called all the same.
@@ -191,27 +196,19 @@ impl View {
         meta: Meta,
         carrier: Option<Carrier<'_>>,
     ) -> Result<Committed, WriteError> {
-        self.write(path, None, meta, None, carrier)
+        self.commit(Write { path, value: None, meta, terms: Terms::default() }, carrier)
     }
 
-    fn write(
-        &self,
-        path: PathRef<'_>,
-        value: Option<Value>,
-        meta: Meta,
-        condition: Option<Condition<'_>>,
-        carrier: Option<Carrier<'_>>,
-    ) -> Result<Committed, WriteError> {
+    fn commit(&self, write: Write<'_>, carrier: Option<Carrier<'_>>) -> Result<Committed, WriteError> {
+        let Write { path, value, meta, mut terms } = write;
         let meta = self.stamp(meta);
         let Some(guard) = &self.guard else {
-            return self.shared().commit(path, value, meta, condition, None, carrier);
+            return self.shared().commit(path, value, meta, terms, None, carrier);
         };
-        let (place, gate) = match value {
-            Some(_) => guard.enter_to_write(path)?,
-            None => (guard.enter(path, Right::Delete)?, None),
-        };
-        let place = place.ok_or(WriteError::NoPlace)?;
-        self.shared().commit(place.as_path(), value, meta, condition, gate, carrier)
+        let entrance = guard.enter_to_write(path, value.is_some(), &mut terms)?;
+        let place = entrance.place.as_path();
+        let committed = self.shared().commit(place, value, meta, terms, entrance.gate.as_ref(), carrier);
+        committed.map(|it| entrance.answer(it)).map_err(|error| entrance.refusal(error))
     }
 
     fn look(&self, place: PathRef<'_>) -> Option<Arc<Entry>> {
@@ -219,18 +216,8 @@ impl View {
         has_value(&entry).then_some(entry)
     }
 
-    /// Begins to read all entries which match. Internal data is left out unless the pattern begins with it.
-    ///
-    /// What the user may not read is left out. If the pattern has a wildcard, he must have the right to list where the first one stands, or there is
-    /// nothing to be found ([`View::check_list`] says so).
-    pub fn cursor(&self, pattern: Pattern) -> Cursor {
-        let (pattern, listed) = self.pattern(pattern);
-        Cursor { scan: Scan::new(pattern), batch: Batch::default(), listed }
-    }
-
     /// The pattern in the store, and where it lists.
     fn pattern(&self, said: Pattern) -> (Pattern, Option<Listed>) {
-        let said = without_internal(said);
         match &self.guard {
             None => (said, None),
             Some(guard) => {
@@ -238,61 +225,6 @@ impl View {
                 (guard.pattern(said), listed)
             }
         }
-    }
-
-    /// Goes on with a cursor: hands entries with a value to `sink`, at most `entries` of them, and no more after about `bytes`
-    /// bytes.
-    ///
-    /// `sink` is called at a point of the feed's order: a change of the same entry is either in what it gets, or will be told after
-    /// it. So it must not block or use the store, as observers. A slice looks at a limited number of entries; it may be
-    /// empty and still answer [`Progress::More`].
-    pub fn slice(
-        &self,
-        cursor: &mut Cursor,
-        entries: usize,
-        bytes: usize,
-        sink: &mut dyn FnMut(PathRef<'_>, &Arc<Entry>),
-    ) -> Progress {
-        let shared = self.shared();
-        let Cursor { scan, batch, listed } = cursor;
-        let limits = self.guard.as_deref().map(|guard| (guard, listed.as_ref()));
-        let held = shared.read();
-        let progress = batch.collect(&held.replica, scan, entries, bytes, limits);
-        if batch.items.is_empty() {
-            return progress;
-        }
-        let feed = shared.feed.lock();
-        drop(held);
-        for (key, entry) in &batch.items {
-            let place = PathRef::known(&batch.keys[key.clone()]);
-            match &self.guard {
-                None => sink(place, entry),
-                Some(guard) => drop(guard.with_name(place, |path| sink(path, entry))),
-            }
-        }
-        drop(feed);
-        batch.clear();
-        progress
-    }
-
-    /// Watches all entries which match: first those that are there (if `options` ask for them), then every change, with no gap
-    /// and nothing twice between, and never an older value after a newer one.
-    ///
-    /// What is told is looked at once more when it is handed out: whoever has lost the right to it by then does not get it. The right to
-    /// list is asked for as by [`Cursor::by_level`].
-    pub fn watch(&self, pattern: Pattern, options: WatchOptions) -> Watch {
-        let (pattern, mut listed) = self.pattern(pattern);
-        if let Some(listed) = &mut listed {
-            listed.by_level();
-        }
-        let scan = options.existing.then(|| Scan::new(pattern.clone()));
-        let queue = Arc::new(Queue::new(pattern, options.events.max(2), options.bytes, scan));
-        let shared = self.shared();
-        // Under the replica's lock as well: a change that is made but not yet told lies before the watch's beginning.
-        let held = shared.read();
-        shared.feed.lock().watch(Arc::clone(&queue));
-        drop(held);
-        Watch { view: self.clone(), queue, listed }
     }
 
     fn stamp(&self, meta: Meta) -> Meta {
@@ -310,7 +242,7 @@ impl fmt::Debug for View {
     }
 }
 
-fn has_value(entry: &Entry) -> bool {
+pub(crate) fn has_value(entry: &Entry) -> bool {
     match entry.meta.expiry() {
         None => !entry.is_tombstone(),
         Some(_) => entry.value_at(clock::wall_ms()).is_some(),
@@ -319,177 +251,21 @@ fn has_value(entry: &Entry) -> bool {
 
 /// Hides internal data, unless the pattern begins with it.
 fn without_internal(mut pattern: Pattern) -> Pattern {
-    for element in [Element::Null, Element::str(OWN_DATA)] {
-        // One short element is within all limits.
-        let Ok(path) = Path::from_elements([element]) else { continue };
-        if !pattern.start().starts_with(path.as_bytes()) {
-            pattern.hide(path.as_path());
-        }
-    }
+    hide(&mut pattern, Element::str(OWN_DATA));
+    without_null(pattern)
+}
+
+/// Hides what lies below null, unless the pattern begins with it.
+fn without_null(mut pattern: Pattern) -> Pattern {
+    hide(&mut pattern, Element::Null);
     pattern
 }
 
-/// A reading of many entries under way. It holds a place, no entries and no lock.
-#[derive(Debug)]
-pub struct Cursor {
-    scan: Scan,
-    batch: Batch,
-    listed: Option<Listed>,
-}
-
-impl Cursor {
-    /// As a tree is walked: every level from the first wildcard on must be open to listing. What lies below one that is not is left out.
-    #[must_use]
-    pub fn by_level(mut self) -> Self {
-        if let Some(listed) = &mut self.listed {
-            listed.by_level();
-        }
-        self
-    }
-
-    /// Whether it has come to its end.
-    pub fn is_done(&self) -> bool {
-        self.scan.is_done()
-    }
-}
-
-/// What one slice has found. Between slices it is empty; its memory is used again.
-#[derive(Debug, Default)]
-struct Batch {
-    keys: Vec<u8>,
-    items: Vec<(Range<usize>, Arc<Entry>)>,
-}
-
-impl Batch {
-    fn collect(
-        &mut self,
-        replica: &replica::Replica,
-        scan: &mut Scan,
-        entries: usize,
-        bytes: usize,
-        limits: Option<(&Guard, Option<&Listed>)>,
-    ) -> Progress {
-        if limits.is_some_and(|(guard, listed)| !guard.may_list(listed)) {
-            scan.end();
-            return Progress::Done;
-        }
-        let mut left = bytes;
-        replica.tree().walk(scan, LOOKS, |path, entry| {
-            let sight = limits.map_or(Sight::Shown, |(guard, listed)| guard.sight(path, listed));
-            if let Sight::HiddenBelow(elements) = sight {
-                return Step::Past(elements);
-            }
-            if sight == Sight::Shown && has_value(entry) {
-                let start = self.keys.len();
-                self.keys.extend_from_slice(path.as_bytes());
-                self.items.push((start..self.keys.len(), Arc::clone(entry)));
-                let size = entry.value.as_ref().map_or(0, |value| value.as_bytes().len());
-                left = left.saturating_sub(path.as_bytes().len() + size);
-            }
-            if left > 0 && self.items.len() < entries { Step::On } else { Step::Stop }
-        })
-    }
-
-    fn clear(&mut self) {
-        self.keys.clear();
-        self.items.clear();
-    }
-}
-
-/// How a watch works.
-#[derive(Clone, Copy, Debug)]
-pub struct WatchOptions {
-    /// First tell what is there.
-    pub existing: bool,
-    /// How many events may wait. One more change, and the watch ends with [`WatchEvent::Lagged`].
-    pub events: usize,
-    /// How many bytes they may have (paths and values). A single event may have more.
-    pub bytes: usize,
-}
-
-impl Default for WatchOptions {
-    fn default() -> Self {
-        Self { existing: true, events: 1024, bytes: 16 << 20 }
-    }
-}
-
-/// A watch. Dropping it ends it.
-pub struct Watch {
-    view: View,
-    queue: Arc<Queue>,
-    listed: Option<Listed>,
-}
-
-impl Watch {
-    /// The next event; `None` after [`WatchEvent::Lagged`] or when the store was closed. While it is pending, `cx` is woken when there is one.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchEvent>> {
-        let mut hidden = 0;
-        loop {
-            // What waits is older than what a slice would find.
-            if let Some((mut scan, room, bytes)) = self.queue.next_slice() {
-                self.slice(&mut scan, room, bytes);
-                if !scan.is_done() && self.queue.next_slice().is_some() {
-                    // Nothing found so far: others have their turn before the next look.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                continue;
-            }
-            let event = match self.queue.poll_next(cx) {
-                Poll::Ready(Some(event)) => event,
-                other => return other,
-            };
-            if let Some(event) = self.shown(event) {
-                return Poll::Ready(Some(event));
-            }
-            hidden += 1;
-            if hidden == HIDDEN {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// The event as the user gets it, if he may.
-    fn shown(&self, mut event: WatchEvent) -> Option<WatchEvent> {
-        let Some(guard) = &self.view.guard else { return Some(event) };
-        let path = match &mut event {
-            WatchEvent::Existing { path, .. } | WatchEvent::Changed { path, .. } => path,
-            WatchEvent::Complete | WatchEvent::Lagged => return Some(event),
-        };
-        let listed = self.listed.as_ref();
-        if !guard.may_list(listed) || guard.sight(path.as_path(), listed) != Sight::Shown {
-            return None;
-        }
-        *path = guard.with_name(path.as_path(), |path| path.to_path())?;
-        Some(event)
-    }
-
-    fn slice(&self, scan: &mut Scan, room: usize, bytes: usize) {
-        let shared = self.view.shared();
-        let mut batch = Batch::default();
-        let held = shared.read();
-        let limits = self.view.guard.as_deref().map(|guard| (guard, self.listed.as_ref()));
-        batch.collect(&held.replica, scan, room, bytes, limits);
-        let feed = shared.feed.lock();
-        drop(held);
-        let Batch { keys, items } = batch;
-        let found = items
-            .into_iter()
-            .map(|(key, entry)| WatchEvent::Existing { path: PathRef::known(&keys[key]).to_path(), entry });
-        self.queue.sliced(scan.clone(), found);
-        drop(feed);
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.view.shared().feed.lock().unwatch(&self.queue);
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
+fn hide(pattern: &mut Pattern, first: Element<'_>) {
+    // One short element is within all limits.
+    if let Ok(path) = Path::from_elements([first])
+        && !pattern.start().starts_with(path.as_bytes())
+    {
+        pattern.hide(path.as_path());
     }
 }

@@ -9,6 +9,7 @@
 //! life       3, origin, tick                  a life begins; its first tick is above this one
 //! account    4, origin, ranges, ranges        ticks that are seen; those of them which are purged
 //! clock      5, tock                          the greatest tock seen
+//! forgotten  6, ranges                        tocks since which changes can't be told any more
 //!
 //! flags      bit 0: value, 1: chain, 2: absorbed
 //! origin     name, life: 8 bytes, little-endian
@@ -37,6 +38,7 @@ const CEILING: u8 = 2;
 const LIFE: u8 = 3;
 const ACCOUNT: u8 = 4;
 const CLOCK: u8 = 5;
+const FORGOTTEN: u8 = 6;
 
 const HAS_VALUE: u8 = 1;
 const HAS_CHAIN: u8 = 2;
@@ -127,15 +129,24 @@ pub(super) fn life(out: &mut Vec<u8>, origin: &Origin, above: Tick) {
 pub(super) fn account(out: &mut Vec<u8>, origin: &Origin, seen: &TickSet, purged: &TickSet) {
     out.push(ACCOUNT);
     put_origin(out, origin);
-    for set in [seen, purged] {
-        let ranges = set.ranges();
-        number(out, ranges.len() as u64);
-        let mut end = 0;
-        for (first, last) in ranges {
-            number(out, first.0 - end);
-            number(out, last.0 - first.0);
-            end = last.0;
-        }
+    put_ranges(out, seen);
+    put_ranges(out, purged);
+}
+
+/// Appends tocks since which changes can't be told any more.
+pub(super) fn forgotten(out: &mut Vec<u8>, tocks: &TickSet) {
+    out.push(FORGOTTEN);
+    put_ranges(out, tocks);
+}
+
+fn put_ranges(out: &mut Vec<u8>, set: &TickSet) {
+    let ranges = set.ranges();
+    number(out, ranges.len() as u64);
+    let mut end = 0;
+    for (first, last) in ranges {
+        number(out, first.0 - end);
+        number(out, last.0 - first.0);
+        end = last.0;
     }
 }
 
@@ -231,6 +242,7 @@ pub(super) enum Item<'a> {
     Life { origin: RawDot<'a> },
     Account { origin: RawDot<'a>, seen: TickSet, purged: TickSet },
     Clock(Tock),
+    Forgotten(TickSet),
 }
 
 /// Reads the items of a record. Safe on bytes from anywhere.
@@ -259,6 +271,7 @@ impl<'a> Reader<'a> {
                 Ok(Item::Account { origin, seen: self.ranges()?, purged: self.ranges()? })
             }
             CLOCK => self.tock().map(Item::Clock),
+            FORGOTTEN => self.ranges().map(Item::Forgotten),
             kind => Err(RecordError::UnknownItem(kind)),
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::record::{self, Item, RecordError};
+use super::since::Forgotten;
 use super::{Config, Meeting, Replica};
 use crate::chain;
 use crate::ledger::Ledger;
@@ -24,6 +25,8 @@ pub struct Recovery {
     tock: Tock,
     /// By node: a directory may have been used under several names.
     ceilings: BTreeMap<NodeName, Tick>,
+    /// `None`: the records are by a program that did not note it.
+    forgotten: Option<Forgotten>,
 }
 
 impl Recovery {
@@ -46,7 +49,7 @@ impl Recovery {
                 }
                 Item::Ceiling { node, .. } => drop(NodeName::new(node)?),
                 Item::Life { origin } | Item::Account { origin, .. } => drop(origin.share(&mut self.ledger)?),
-                Item::Clock(_) => {}
+                Item::Clock(_) | Item::Forgotten(_) => {}
             }
         }
         for (path, entry) in entries {
@@ -65,6 +68,9 @@ impl Recovery {
                     self.ledger.take_over(&origin, seen, purged);
                 }
                 Item::Clock(tock) => self.tock = self.tock.max(*tock),
+                Item::Forgotten(tocks) => {
+                    self.forgotten.get_or_insert_default().union(tocks);
+                }
             }
         }
         Ok(())
@@ -109,6 +115,9 @@ impl Recovery {
             lease.renewed(ceiling);
         }
         self.ceilings.insert(config.node, lease.ceiling());
+        let forgotten = self.begin_clock(above.0 - used.0);
+        record::clock(record, self.tock);
+        record::forgotten(record, forgotten.ranges());
         Replica {
             tree: self.tree,
             ledger: self.ledger,
@@ -116,9 +125,34 @@ impl Recovery {
             own,
             lease,
             tock: self.tock,
+            forgotten,
             ceilings: self.ceilings,
             chain_length: config.chain_length,
         }
+    }
+
+    /// For a replica of which nothing is kept: its clock begins at `tock`, and changes since what an earlier one has told can't be told.
+    pub fn begin_at(&mut self, tock: Tock) {
+        self.tock = self.tock.max(tock);
+        self.forgotten.get_or_insert_default().below(self.tock);
+    }
+
+    /// Sets the clock above all that the life before can have told, of which up to `lost` events may not be on record.
+    fn begin_clock(&mut self, lost: u64) -> Forgotten {
+        let recovered = self.tock;
+        if lost > 0 {
+            // Where the numbers are at their end nothing will be written any more.
+            self.tock = Tock::new(recovered.get() + lost + 1).unwrap_or(recovered);
+        }
+        let mut forgotten = self.forgotten.take().unwrap_or_else(|| {
+            let mut forgotten = Forgotten::default();
+            if self.ledger.any_purged() {
+                forgotten.below(self.tock);
+            }
+            forgotten
+        });
+        forgotten.between(recovered, self.tock);
+        forgotten
     }
 
     fn ceiling(&mut self, node: &NodeName, tick: Tick) {

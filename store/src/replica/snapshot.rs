@@ -1,10 +1,12 @@
 //! The replica's part of a snapshot: everything as records, in slices; and the tombstones which may go after it.
 
+use std::sync::Arc;
+
 use super::{Replica, record};
 use crate::chain::{Dot, Origin};
 use crate::path::{Path, PathRef, Pattern};
 use crate::ticks::TickSet;
-use crate::tree::{Progress, Scan};
+use crate::tree::{Entry, Progress, Scan};
 
 /// An export under way. It stands between two paths and holds no lock.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ impl Replica {
     pub fn begin_export(&self, sink: &mut dyn FnMut(&[u8])) -> Export {
         let mut out = Vec::new();
         record::clock(&mut out, self.tock);
+        record::forgotten(&mut out, self.forgotten.ranges());
         for (node, ceiling) in &self.ceilings {
             record::ceiling(&mut out, node, *ceiling);
         }
@@ -92,12 +95,15 @@ impl Replica {
     /// can come back; and only by a node that has no other members to wait for.
     pub fn purge(&mut self, tombstones: &mut Tombstones, max: usize, record: &mut Vec<u8>) -> Progress {
         let mut purged: Vec<(Origin, TickSet)> = Vec::new();
+        let mut forgets = false;
         for _ in 0..max {
             let Some((path, dot)) = tombstones.0.pop() else { break };
-            if !self.drop_tombstone(path.as_path(), &dot) {
-                continue;
-            }
+            let Some(dropped) = self.drop_tombstone(path.as_path(), &dot) else { continue };
             self.ledger.purge(&dot);
+            // When a value has expired nobody knows any more: at some time until now.
+            let now = self.tock.next().unwrap_or(self.tock);
+            let known_from = if dropped.meta.expiry().is_some() { now } else { dropped.version.tock() };
+            forgets |= self.forgotten.below(known_from);
             match purged.iter_mut().find(|(origin, _)| *origin == dot.origin) {
                 Some((_, ticks)) => {
                     ticks.insert(dot.tick);
@@ -108,15 +114,15 @@ impl Replica {
         for (origin, ticks) in &purged {
             record::account(record, origin, &TickSet::new(), ticks);
         }
+        if forgets {
+            record::forgotten(record, self.forgotten.ranges());
+        }
         if tombstones.is_empty() { Progress::Done } else { Progress::More }
     }
 
-    fn drop_tombstone(&mut self, path: PathRef<'_>, dot: &Dot) -> bool {
-        let same = |held: &crate::tree::Entry| held.is_tombstone() && held.version.dot() == dot;
+    fn drop_tombstone(&mut self, path: PathRef<'_>, dot: &Dot) -> Option<Arc<Entry>> {
+        let same = |held: &Entry| held.is_tombstone() && held.version.dot() == dot;
         let drop = self.tree.get(path).is_some_and(|held| same(held));
-        if drop {
-            self.tree.remove(path);
-        }
-        drop
+        if drop { self.tree.remove(path) } else { None }
     }
 }

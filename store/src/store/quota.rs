@@ -66,6 +66,43 @@ impl InForce {
         }
         Ok(())
     }
+
+    /// May all of these be written together? If not, the first that has no room, and why. No path comes twice.
+    pub(super) fn admit_all<'w>(
+        &self,
+        replica: &Replica,
+        writes: impl Iterator<Item = (PathRef<'w>, Option<&'w Value>)>,
+    ) -> Result<(), (usize, WriteError)> {
+        let entries = self.entries.load(Ordering::Relaxed);
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        if (entries, bytes) == (u64::MAX, u64::MAX) {
+            return Ok(());
+        }
+        let counts = replica.counts();
+        // What is freed counts from its place in the batch on.
+        let (mut values, mut used) = (counts.values, counts.bytes);
+        for (at, (path, value)) in writes.enumerate().filter(|(_, (path, _))| !path.is_internal()) {
+            let known = replica.get(path);
+            let known_value = known.and_then(|entry| entry.value.as_ref());
+            let freed = known_value.map_or(0, |value| value.as_bytes().len() as u64);
+            let Some(value) = value else {
+                values = values.saturating_sub(known_value.is_some().into());
+                used = used.saturating_sub(freed);
+                continue;
+            };
+            let path_bytes = if known.is_none() { path.as_bytes().len() } else { 0 };
+            let added = (path_bytes + value.as_bytes().len()) as u64;
+            if known_value.is_none() && values >= entries {
+                return Err((at, WriteError::TooManyEntries { limit: entries }));
+            }
+            if added > freed && used.saturating_add(added - freed) > bytes {
+                return Err((at, WriteError::TooManyBytes { limit: bytes }));
+            }
+            values += u64::from(known_value.is_none());
+            used = used.saturating_add(added).saturating_sub(freed);
+        }
+        Ok(())
+    }
 }
 
 impl Default for InForce {

@@ -1,10 +1,11 @@
 //! Questions about rights: may I, and why?
 
-use super::guard::{Limits, is_internal};
-use super::{View, has_value};
+use std::sync::Arc;
+
+use super::guard::{Entrance, Limits};
+use super::{Terms, View, WriteError, has_value};
 use crate::access::{Denied, Grant, Right, Rights, User};
 use crate::path::{Path, PathRef, Pattern};
-use std::sync::Arc;
 
 /// An answer to whether something is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +35,11 @@ impl View {
     /// May the user give a value to `path`, as it is now? `w` if it has a value; else `c`, and `n` on each level below which that makes the next.
     pub fn check_set(&self, path: PathRef<'_>) -> Result<(), Denied> {
         let Some(guard) = &self.guard else { return Ok(()) };
-        match guard.enter_to_write(path)? {
-            (Some(place), Some(gate)) => gate.check(&self.shared().read().replica, place.as_path()),
+        match guard.enter_to_write(path, true, &mut Terms::default()) {
+            Ok(Entrance { place, gate: Some(gate), .. }) => {
+                gate.check(&self.shared().read().replica, place.as_path())
+            }
+            Err(WriteError::Denied(denied)) => Err(denied),
             _ => Ok(()),
         }
     }
@@ -47,8 +51,7 @@ impl View {
         let grant = guard.grant_of(path);
         let either = (grant.rights.has(Right::Write), grant.rights.has(Right::Create));
         let right = match either {
-            (true, true) => Right::Write,
-            (false, false) => Right::Write,
+            (true, true) | (false, false) => Right::Write,
             _ if self.has_value(path) => Right::Write,
             _ => Right::Create,
         };
@@ -101,10 +104,10 @@ impl View {
             Limits::Nothing if grant == Grant::NONE => "it lies outside of the user's root".to_owned(),
             Limits::Nothing => "the user has no access list".to_owned(),
             Limits::Gone => "the user is no more, or has another root since he logged in".to_owned(),
-            Limits::Data if is_internal(path) => "internal data needs an admin".to_owned(),
+            Limits::Data if path.is_internal() => "internal data needs an admin".to_owned(),
             Limits::Data => "whoever has no name has no access list".to_owned(),
             Limits::List { is_admin: true, .. } | Limits::NoList { is_admin: true, .. }
-                if is_internal(path) =>
+                if path.is_internal() =>
             {
                 "the user is an admin".to_owned()
             }

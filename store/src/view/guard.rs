@@ -8,9 +8,9 @@ use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::root::{Place, Root};
-use super::{Who, has_value};
-use crate::access::{Access, Acl, Denied, Grant, Names, OWN_DATA, Right, User};
-use crate::path::{Element, Path, PathRef, Pattern};
+use super::{Committed, Condition, Terms, Who, WriteError, has_value};
+use crate::access::{Access, Acl, Denied, Grant, Names, Right, User};
+use crate::path::{Path, PathRef, Pattern};
 use crate::replica::Replica;
 
 /// How many paths' grants a view remembers, and up to which length of a path. When there would be more it begins anew.
@@ -133,6 +133,33 @@ pub(super) enum Sight {
     HiddenBelow(usize),
 }
 
+/// A write that may be made.
+pub(super) struct Entrance<'p> {
+    pub(super) place: Place<'p>,
+    pub(super) gate: Option<Gate>,
+    may_read: bool,
+}
+
+impl Entrance<'_> {
+    /// What the writer gets to know of what has come of it.
+    pub(super) fn answer(&self, mut committed: Committed) -> Committed {
+        if !self.may_read {
+            committed.previous = None;
+        }
+        committed
+    }
+
+    /// What he gets to know of why it was not taken.
+    pub(super) fn refusal(&self, mut error: WriteError) -> WriteError {
+        if let WriteError::Conflict { now, .. } = &mut error
+            && !self.may_read
+        {
+            *now = None;
+        }
+        error
+    }
+}
+
 impl Guard {
     /// The guard for somebody; `None` if he has no limits at all.
     pub(super) fn new(access: &Arc<Access>, who: &Who) -> Option<Arc<Self>> {
@@ -156,14 +183,13 @@ impl Guard {
         let mut now = self.now();
         let Now { limits, remembered, .. } = &mut *now;
         let (acl, is_admin) = match limits {
-            Limits::Nothing => return Grant::ALL,
-            Limits::Data if is_internal(path) => return Grant::NONE,
-            Limits::Data => return Grant::ALL,
+            Limits::Data if path.is_internal() => return Grant::NONE,
+            Limits::Nothing | Limits::Data => return Grant::ALL,
             Limits::Gone => return Grant::NONE,
             Limits::List { acl, is_admin, .. } => (Some(acl), *is_admin),
             Limits::NoList { is_admin, .. } => (None, *is_admin),
         };
-        if is_admin && is_internal(path) {
+        if is_admin && path.is_internal() {
             return Grant::ALL;
         }
         let (Some(acl), Some(names)) = (acl, &self.names) else { return Grant::NONE };
@@ -206,27 +232,53 @@ impl Guard {
     }
 
     /// May he list what is below a place in the store?
-    pub(super) fn lists(&self, place: PathRef<'_>) -> bool {
+    pub(super) fn may_list_at(&self, place: PathRef<'_>) -> bool {
         self.root.relative(place).is_some_and(|path| self.grant(path.as_path()).may(Right::List))
     }
 
-    /// Where `said` lies, if it may be given a value; with a gate, if that depends on what is there.
+    /// Where `said` lies, if it may be given a value (or deleted, if not `sets`); with a gate, if that depends on what is there.
+    ///
+    /// Terms must not tell of the entry what only those may know who read it.
     pub(super) fn enter_to_write<'p>(
         &self,
         said: PathRef<'p>,
-    ) -> Result<(Option<Place<'p>>, Option<Gate>), Denied> {
+        sets: bool,
+        terms: &mut Terms<'_>,
+    ) -> Result<Entrance<'p>, WriteError> {
         let grant = self.grant_of(said);
-        let place = self.root.place(said);
-        if grant.may_write_anyway() {
-            return Ok((place, None));
+        let denied = |right| Denied { right, path: said.to_path() };
+        let gated = sets && !grant.may_write_anyway();
+        let needed = match (sets, grant.rights.has(Right::Create)) {
+            (false, _) => Some(Right::Delete),
+            (true, false) => Some(Right::Write),
+            // What is there decides.
+            (true, true) => None,
+        };
+        if let Some(right) = needed.and_then(|right| lacking(&grant, right)) {
+            return Err(denied(right).into());
         }
-        if !grant.rights.has(Right::Write) && !grant.rights.has(Right::Create) {
-            let right = lacking(&grant, Right::Write).unwrap_or(Right::Write);
-            return Err(Denied { right, path: said.to_path() });
+        let may_read = grant.may(Right::Read);
+        if !may_read {
+            if terms.conditions.iter().any(|condition| *condition != Condition::New) {
+                return Err(denied(lacking(&grant, Right::Read).unwrap_or(Right::Read)).into());
+            }
+            terms.idempotent = false;
         }
-        let offset = place.as_ref().map_or(0, |place| self.offset(place.as_path()));
-        let gate = place.is_some().then(|| Gate { grant, offset, said: said.to_path() });
-        Ok((place, gate))
+        let place = self.root.place(said).ok_or(WriteError::NoPlace)?;
+        let gate = gated.then(|| Gate { grant, offset: self.offset(place.as_path()), said: said.to_path() });
+        Ok(Entrance { place, gate, may_read })
+    }
+
+    /// May he delete what is at a place which was found by listing?
+    pub(super) fn may_delete(&self, place: PathRef<'_>, listed: Option<&Listed>) -> bool {
+        let Some(path) = self.root.relative(place) else { return false };
+        let grant = self.grant(path.as_path());
+        grant.may(Right::Delete) && listed.is_none_or(|listed| grant.unlisted(listed.level).is_none())
+    }
+
+    /// May he read what is at a place?
+    pub(super) fn may_read(&self, place: PathRef<'_>) -> bool {
+        self.sight(place, None) == Sight::Shown
     }
 
     /// Where a pattern looks by listing.
@@ -240,6 +292,12 @@ impl Guard {
         Some(Listed { level: path.len(), path, by_level: false })
     }
 
+    /// Where a walk from `said` down looks.
+    pub(super) fn listed_at(&self, said: PathRef<'_>) -> Listed {
+        let path = self.root.said(said).map_or_else(Path::root, |path| path.as_path().to_path());
+        Listed { level: path.len(), path, by_level: true }
+    }
+
     /// The pattern in the store.
     pub(super) fn pattern(&self, said: Pattern) -> Pattern {
         self.root.pattern(said)
@@ -248,6 +306,15 @@ impl Guard {
     /// May he list there at all?
     pub(super) fn may_list(&self, listed: Option<&Listed>) -> bool {
         listed.is_none_or(|listed| self.grant(listed.path.as_path()).may(Right::List))
+    }
+
+    /// As [`Guard::may_list`], as an error.
+    pub(super) fn check_listed(&self, listed: Option<&Listed>) -> Result<(), Denied> {
+        let Some(Listed { path, .. }) = listed else { return Ok(()) };
+        match lacking(&self.grant(path.as_path()), Right::List) {
+            None => Ok(()),
+            Some(right) => Err(Denied { right, path: path.clone() }),
+        }
     }
 
     /// What is he shown of a place which was found?
@@ -265,6 +332,12 @@ impl Guard {
     pub(super) fn with_name<T>(&self, place: PathRef<'_>, then: impl FnOnce(PathRef<'_>) -> T) -> Option<T> {
         let relative = self.root.relative(place)?;
         Some(then(self.root.name(place, &relative)))
+    }
+
+    /// What he calls a place, to keep.
+    pub(super) fn name(&self, place: &Path) -> Option<Path> {
+        let relative = self.root.relative(place.as_path())?;
+        Some(self.root.name(place.as_path(), &relative).to_path())
     }
 
     pub(super) fn is_admin(&self) -> bool {
@@ -333,11 +406,6 @@ impl Guard {
             None => Limits::NoList { name, is_admin },
         }
     }
-}
-
-/// Is that internal data, to a user whose whole it is in?
-pub(super) fn is_internal(path: PathRef<'_>) -> bool {
-    path.is_internal() || matches!(path.elements().next(), Some(Element::Str(name)) if name == OWN_DATA)
 }
 
 impl fmt::Debug for Guard {

@@ -83,7 +83,8 @@ fn told(watch: &mut Watch) -> Vec<String> {
             Poll::Ready(Some(WatchEvent::Changed { path, entry, .. })) => {
                 told.push(format!("{path}:{}", text(&entry)));
             }
-            Poll::Ready(Some(WatchEvent::Complete)) => told.push("complete".to_owned()),
+            Poll::Ready(Some(WatchEvent::Complete { .. })) => told.push("complete".to_owned()),
+            Poll::Ready(Some(WatchEvent::TooOld)) => told.push("too old".to_owned()),
             Poll::Ready(Some(WatchEvent::Lagged)) => told.push("lagged".to_owned()),
             Poll::Ready(None) => {
                 told.push("end".to_owned());
@@ -247,8 +248,8 @@ fn a_watch_tells_what_is_there_and_then_what_changes() {
 #[test]
 fn a_watch_that_does_not_keep_up_ends_with_a_word_about_it() {
     for options in [
-        WatchOptions { existing: false, events: 10, bytes: usize::MAX },
-        WatchOptions { existing: false, events: 1000, bytes: 40 },
+        WatchOptions { existing: false, events: 10, bytes: usize::MAX, ..WatchOptions::default() },
+        WatchOptions { existing: false, events: 1000, bytes: 40, ..WatchOptions::default() },
     ] {
         let store = memory();
         let view = store.view(Who::system());
@@ -456,7 +457,7 @@ fn follow(view: &View, rounds: usize) -> usize {
                     assert!(after.is_none());
                     assert!(state.insert(path, Some(entry)).is_none(), "told twice");
                 }
-                Poll::Ready(Some(WatchEvent::Complete)) => after = Some(0),
+                Poll::Ready(Some(WatchEvent::Complete { .. })) => after = Some(0),
                 Poll::Ready(Some(WatchEvent::Changed { path, entry, previous })) => {
                     let version = |entry: &Arc<Entry>| entry.version.dot().clone();
                     let live = |entry: &&Arc<Entry>| !entry.is_tombstone();
@@ -469,7 +470,7 @@ fn follow(view: &View, rounds: usize) -> usize {
                     after = after.map(|after| after + 1);
                     changes += 1;
                 }
-                Poll::Ready(Some(WatchEvent::Lagged)) => break,
+                Poll::Ready(Some(WatchEvent::Lagged | WatchEvent::TooOld)) => break,
                 Poll::Ready(None) => panic!("ended"),
                 Poll::Pending => std::thread::yield_now(),
             }
