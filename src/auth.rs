@@ -10,12 +10,14 @@
 //! | `remembered` | logins that were right before |
 //! | `delays` | who has to wait since logins failed |
 //! | `checks` | the check itself, with its bounds |
+//! | `logins` | who logs in, for all faces: users of the store, by whatever they show |
 //! | `scram`, `users` | SCRAM-SHA-256, and its users from a file |
 
 pub mod checks;
 mod clock;
 mod delays;
 pub mod digest;
+pub mod logins;
 pub mod password;
 mod remembered;
 pub mod scram;

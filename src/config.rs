@@ -59,6 +59,8 @@ pub struct Config {
     pub native: Native,
     /// The other nodes.
     pub cluster: Cluster,
+    /// How users log in.
+    pub auth: Auth,
     /// Log lines.
     pub log: Log,
     /// Further ways in.
@@ -131,6 +133,22 @@ pub struct Cluster {
     pub init: bool,
 }
 
+/// `[auth]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Memory that hashing a password takes.
+    pub argon2_memory: Size,
+    /// Passes over it.
+    pub argon2_passes: u32,
+    /// Passwords hashed at a time; 0: half as many as there are processors.
+    pub parallel: usize,
+    /// Logins that wait for that.
+    pub queue: usize,
+    /// The access list of clients without a name, once users have to log in.
+    pub anonymous_acl: String,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -164,6 +182,7 @@ impl Default for Config {
             http: Http::default(),
             native: Native::default(),
             cluster: Cluster::default(),
+            auth: Auth::default(),
             log: Log::default(),
             listener: Vec::new(),
         }
@@ -195,6 +214,18 @@ impl Default for Http {
             listen: ListenSet(vec![Listen::At(loopback)]),
             max_connections: 64,
             header_timeout: Period::secs(10),
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            argon2_memory: Size::mib(19),
+            argon2_passes: 2,
+            parallel: 0,
+            queue: 4096,
+            anonymous_acl: "anonymous".to_owned(),
         }
     }
 }

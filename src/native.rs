@@ -22,7 +22,7 @@ use distkv_broker::Broker;
 use distkv_store::store::Store;
 
 pub use connection::serve;
-pub use figures::Figures;
+pub use figures::{Figure, Figures};
 
 /// What a client may take, and what it is told.
 #[derive(Clone, Debug)]

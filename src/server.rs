@@ -65,6 +65,10 @@ pub fn run(config: Config, logging: Logging, reread: Reread) -> anyhow::Result<E
 
 /// Checks what a configuration names beside itself: the files of its listeners and of users.
 pub fn check(config: &Config) -> anyhow::Result<()> {
+    // Without data there are no users.
+    if !config.data_dir.exists() {
+        config.check_users(false)?;
+    }
     ways::check(config)?;
     node::read_users(config).map(drop)
 }
@@ -124,12 +128,14 @@ impl Server {
         sources.push(figures::of_native(&face));
         self.face.metrics.set_sources(sources);
         self.face.health.watch(node.failure());
-        self.face.show_clients(node.broker());
+        self.config.check_users(node.logins().are_on())?;
+        self.face.show_clients(node.broker(), node.bridge(), node.logins());
         node.serve(sockets);
         let shown = Shown::native(&native);
         for served in native.serve(&face) {
             self.tasks.spawn("native", served);
         }
+        self.tasks.spawn("users", node.watch_users());
         self.tasks.spawn("watchdog", notify::watchdog());
         self.tasks.spawn("certificates", self.certificates.clone().watch());
         self.face.health.set_phase(Phase::Serving);

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use distkv_store::value::Value;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -163,8 +162,8 @@ impl Checks {
     /// Checks a login without waiting, as far as that goes: a token, or one that is remembered of an address without failures. Below
     /// two microseconds.
     #[must_use]
-    pub fn check_at_once(&self, claim: &Claim<'_>, record: Option<&Value>) -> Option<Passed> {
-        let secrets = Secrets::of(record?);
+    pub fn check_at_once(&self, claim: &Claim<'_>, kept: Option<&Secrets<'_>>) -> Option<Passed> {
+        let secrets = kept?;
         if !secrets.tokens.is_empty() {
             let stored = claim.shown.as_stored_token();
             if secrets.has_token(&stored) {
@@ -181,16 +180,16 @@ impl Checks {
         Some(Passed { by: Credential::Password(stored.into()), upgrade: None })
     }
 
-    /// Checks a login. `record`: what is kept of the user, if there is such a user.
+    /// Checks a login. `kept`: the secrets of the user, if there is such a user.
     ///
     /// # Errors
     /// It is wrong, or can't be checked now. Neither tells whether there is such a user.
-    pub async fn check(&self, claim: Claim<'_>, record: Option<&Value>) -> Result<Passed, Refused> {
-        if let Some(passed) = self.check_at_once(&claim, record) {
+    pub async fn check(&self, claim: Claim<'_>, kept: Option<&Secrets<'_>>) -> Result<Passed, Refused> {
+        if let Some(passed) = self.check_at_once(&claim, kept) {
             return Ok(passed);
         }
-        let secrets = record.map(Secrets::of).unwrap_or_default();
-        let hashed = match secrets.password {
+        let password = kept.and_then(|kept| kept.password);
+        let hashed = match password {
             Some(Password::Hashed(text)) => Some(text),
             _ => None,
         };
@@ -203,7 +202,7 @@ impl Checks {
         if !mark.is_some_and(|mark| self.remembered.knows(&mark)) {
             self.wait_for(&user).await?;
         }
-        let passed = match (secrets.password, hashed.zip(mark)) {
+        let passed = match (password, hashed.zip(mark)) {
             (Some(Password::Imported(digest)), _) if claim.shown.is(digest) => {
                 Some(self.import(&claim).await?)
             }
@@ -238,10 +237,9 @@ impl Checks {
         }
     }
 
-    /// Would this still let its owner in, by the record as it is now?
+    /// Would this still let its owner in, by his secrets as they are now?
     #[must_use]
-    pub fn still_holds(&self, user: &str, by: &Credential, record: &Value) -> bool {
-        let secrets = Secrets::of(record);
+    pub fn still_holds(&self, user: &str, by: &Credential, secrets: &Secrets<'_>) -> bool {
         match by {
             Credential::Token(stored) => secrets.has_token(stored),
             Credential::Password(before) => secrets.password == Some(Password::Hashed(before)),

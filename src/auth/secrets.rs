@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+use distkv_store::access::User;
 use distkv_store::value::{Packer, Token, Tokens, Value};
 use thiserror::Error;
 
@@ -62,25 +63,39 @@ impl<'a> Secrets<'a> {
     pub fn of(record: &'a Value) -> Self {
         let mut secrets = Self::default();
         for (key, value) in pairs(record) {
-            let mut tokens = Tokens::new(value);
-            match (key, tokens.next()) {
-                (Some(PASSWORD), Some(Token::Str(text))) => secrets.password = Some(Password::Hashed(text)),
-                (Some(PASSWORD), Some(Token::Bin(bytes))) => {
-                    secrets.password = bytes.try_into().ok().map(Password::Imported);
-                }
-                (Some(TOKEN), Some(Token::Bin(bytes))) => secrets.tokens.push(bytes),
-                (Some(TOKEN), Some(Token::Array(count))) => {
-                    let some = tokens.take(TOKENS_MAX.min(count as usize));
-                    secrets.tokens.extend(some.filter_map(|token| match token {
-                        Token::Bin(bytes) => Some(bytes),
-                        _ => None,
-                    }));
-                }
-                (Some(SCRAM), Some(Token::Str(text))) => secrets.scram = Some(text),
-                _ => {}
-            }
+            secrets.take(key.unwrap_or_default(), value);
         }
         secrets
+    }
+
+    /// Those of a user as the store has read him.
+    #[must_use]
+    pub fn of_user(user: &'a User) -> Self {
+        let mut secrets = Self::default();
+        for (key, value) in user.secrets.iter() {
+            secrets.take(key, value.as_bytes());
+        }
+        secrets
+    }
+
+    fn take(&mut self, key: &str, value: &'a [u8]) {
+        let mut tokens = Tokens::new(value);
+        match (key, tokens.next()) {
+            (PASSWORD, Some(Token::Str(text))) => self.password = Some(Password::Hashed(text)),
+            (PASSWORD, Some(Token::Bin(bytes))) => {
+                self.password = bytes.try_into().ok().map(Password::Imported);
+            }
+            (TOKEN, Some(Token::Bin(bytes))) => self.tokens.push(bytes),
+            (TOKEN, Some(Token::Array(count))) => {
+                let some = tokens.take(TOKENS_MAX.min(count as usize));
+                self.tokens.extend(some.filter_map(|token| match token {
+                    Token::Bin(bytes) => Some(bytes),
+                    _ => None,
+                }));
+            }
+            (SCRAM, Some(Token::Str(text))) => self.scram = Some(text),
+            _ => {}
+        }
     }
 
     /// Is one of the tokens this one? All are compared, each in the same time.

@@ -14,7 +14,8 @@ pub enum Rule {
     /// Open to others, but there are no users.
     #[error(
         "`mqtt.listen`: {0} can be reached from other machines, and there are no users, so everybody could read and \
-         write everything. If that is meant, set `mqtt.allow_anonymous = true`; else listen on localhost only"
+         write everything. If that is meant, set `mqtt.allow_anonymous = true`; else make a user first (`distkv user add \
+         NAME --admin --data-dir DIR`), or listen on localhost only"
     )]
     OpenToAll(Listen),
     /// A node's name that can't be one.
@@ -57,11 +58,6 @@ impl Config {
     pub fn check(&self) -> Result<(), Rule> {
         if self.mqtt.listen.is_none() && self.listener.is_empty() {
             return Err(Rule::NoFace);
-        }
-        if let Some(listen) = self.mqtt.listen.reachable()
-            && !self.mqtt.allow_anonymous
-        {
-            return Err(Rule::OpenToAll(listen));
         }
         let offer = &self.mqtt.offer;
         if offer.maximum_qos > 2 {
@@ -110,6 +106,17 @@ impl Config {
         match &self.native.tls {
             Some(tls) if !named(&tls.certificate) || !named(&tls.key) => Err(Rule::NativeTls),
             _ => Ok(()),
+        }
+    }
+
+    /// Checks that there are ways in for somebody, and not for everybody by mistake. `logins`: users have to log in.
+    pub fn check_users(&self, logins: bool) -> Result<(), Rule> {
+        if logins {
+            return Ok(());
+        }
+        match self.mqtt.listen.reachable() {
+            Some(listen) if !self.mqtt.allow_anonymous => Err(Rule::OpenToAll(listen)),
+            _ => self.check_listeners_users(),
         }
     }
 

@@ -115,7 +115,11 @@ fn a_wrong_key_of_a_listener_is_named_with_the_nearest_one() {
 
 #[test]
 fn a_listener_that_can_not_work_is_refused_by_its_name() {
-    let check = |text: &str| match Config::from_toml(text).unwrap().check() {
+    let checked = |text: &str| {
+        let config = Config::from_toml(text).unwrap();
+        config.check().and_then(|()| config.check_users(false))
+    };
+    let check = |text: &str| match checked(text) {
         Err(Rule::Listener(name, rule)) => (name, rule),
         other => panic!("{other:?} for {text}"),
     };
@@ -256,11 +260,13 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn listening_to_others_demands_allow_anonymous() {
+fn listening_to_others_demands_users_or_allow_anonymous() {
     let open = set("mqtt.listen", "*:1883").unwrap();
-    assert_eq!(open.check(), Err(Rule::OpenToAll(Listen::Everywhere(1883))));
+    assert_eq!(open.check(), Ok(()));
+    assert_eq!(open.check_users(false), Err(Rule::OpenToAll(Listen::Everywhere(1883))));
+    assert_eq!(open.check_users(true), Ok(()));
     let meant = Config { mqtt: Mqtt { allow_anonymous: true, ..open.mqtt }, ..Config::default() };
-    assert_eq!(meant.check(), Ok(()));
+    assert_eq!(meant.check_users(false), Ok(()));
 }
 
 #[test]

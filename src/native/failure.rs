@@ -1,5 +1,6 @@
 //! Why a request is refused: a sentence for people, and a word for programs (`etype`).
 
+use distkv_store::access::Denied;
 use distkv_store::path::{Path, PathError};
 use distkv_store::view::{BatchError, Unmet, WriteError};
 
@@ -43,8 +44,10 @@ pub(super) enum Failure {
     Unknown(String),
     #[error("{0}")]
     Invalid(String),
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("{0}")]
-    Denied(String),
+    NotAllowed(String),
     #[error("{0}")]
     Limit(String),
     #[error("{0}")]
@@ -81,7 +84,11 @@ impl Failure {
             | Self::SeqInUse
             | Self::NoStream(_)
             | Self::Invalid(_) => "invalid",
-            Self::LoginFirst | Self::NobodyFromElsewhere | Self::LoginTooLate | Self::Denied(_) => "denied",
+            Self::LoginFirst
+            | Self::NobodyFromElsewhere
+            | Self::LoginTooLate
+            | Self::Denied(_)
+            | Self::NotAllowed(_) => "denied",
             Self::NotFound(_) | Self::Unknown(_) => "not_found",
             Self::Unmet { .. } => "conflict",
             Self::Write(error) => of_write(error),
@@ -129,6 +136,8 @@ impl Failure {
 fn of_write(error: &WriteError) -> &'static str {
     match error {
         WriteError::Conflict { .. } => "conflict",
+        WriteError::Denied(_) => "denied",
+        WriteError::NoPlace => "invalid",
         WriteError::TooLarge { .. } | WriteError::TooManyEntries { .. } | WriteError::TooManyBytes { .. } => {
             "limit"
         }

@@ -254,8 +254,10 @@ impl Session {
 
     /// May the client do what concerns the whole server?
     pub(super) fn operator(&self) -> Result<(), Failure> {
-        self.view()?;
-        Ok(())
+        if self.view()?.is_operator() {
+            return Ok(());
+        }
+        Err(Failure::NotAllowed("this needs an admin of the whole server".to_owned()))
     }
 
     /// The user's name, for the broker.
@@ -264,8 +266,10 @@ impl Session {
     }
 
     /// May the client send a message to this topic?
-    pub(super) fn may_send(&self, _topic: &str) -> Result<(), Failure> {
-        Ok(())
+    pub(super) fn may_send(&self, topic: &str) -> Result<(), Failure> {
+        let mut path = PathBuilder::new();
+        path.push_split(topic, '/')?;
+        Ok(self.view()?.check_send(path.as_path())?)
     }
 
     /// The tock for a reply that is about no entry.

@@ -222,7 +222,7 @@ impl Source for Monitor {
             Poll::Ready(Said::Message { topic, payload }) => (topic, payload),
             Poll::Ready(Said::Subscribed | Said::Refused) => {
                 let text = "you may not subscribe to this topic".to_owned();
-                return Poll::Ready(Next::Failed(Failure::Denied(text)));
+                return Poll::Ready(Next::Failed(Failure::NotAllowed(text)));
             }
             Poll::Ready(Said::Gone) => return Poll::Ready(Next::Failed(Failure::Closing)),
         };

@@ -95,7 +95,7 @@ pub(super) fn kill(session: &mut Session, request: &Request<'_>) -> Result<(), F
 fn ask(session: &mut Session, request: &Request<'_>, question: Question) -> Result<(), Failure> {
     session.operator()?;
     let view = session.view()?.clone();
-    let survey = Some(view.survey());
+    let survey = Some(view.survey()?);
     let own = session.face.node.clone();
     session.answer_later(request, Box::new(Asked { view, survey, question, own }))
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use distkv_store::access::Right;
 use distkv_store::meta::Meta;
 use distkv_store::path::{Element, Path, PathRef, Pattern};
 use distkv_store::tree::{Entry, Progress};
@@ -40,7 +41,7 @@ pub(super) fn enumerate(
         let mut count = 0;
         let mut after: Option<Element<'static>> = None;
         loop {
-            let (children, progress) = view.children(path, after.as_ref(), CHILDREN);
+            let (children, progress) = view.children(path, after.as_ref(), CHILDREN)?;
             for child in &children {
                 let hidden = path.is_root() && child.name == Element::Null;
                 let value = child.value();
@@ -128,7 +129,7 @@ pub(super) fn get(session: &mut Session, request: &Request<'_>, home: Home) -> R
         let view = session.view()?.clone();
         let missing = !is_there(&view, path, session.base_len(home));
         let shape = Shape::new(session, path, home, length);
-        Ok(Tree { walk: view.walk(path, options), view, ready: VecDeque::new(), shape, missing })
+        Ok(Tree { walk: view.walk(path, options)?, view, ready: VecDeque::new(), shape, missing })
     })?;
     session.open_stream(request, Box::new(tree))
 }
@@ -178,7 +179,10 @@ pub(super) fn root(session: &mut Session, request: &Request<'_>, out: &mut Out) 
     let length = request.fields.chain_length(ROOT_CHAIN)?;
     let (root, entry) = session.at(request, Home::Data, |session, path| {
         no_internal(path)?;
-        Ok((path.to_path(), session.view()?.entry(path)))
+        let view = session.view()?;
+        view.check(path, Right::Pass)?;
+        let entry = if view.may(path, Right::Read) { view.entry(path)? } else { None };
+        Ok((path.to_path(), entry))
     })?;
     session.root = root;
     let mut message = session.reply(request, out);

@@ -34,7 +34,7 @@ pub(super) fn get(
         return get_event(session, request, length);
     }
     session.at(request, home, |session, path| {
-        let entry = session.view()?.entry(path);
+        let entry = session.view()?.entry(path)?;
         let mut message = session.reply(request, out);
         match entry {
             Some(entry) => write_entry(&mut message, &entry, length),

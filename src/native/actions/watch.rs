@@ -36,6 +36,7 @@ pub(super) fn watch(session: &mut Session, request: &Request<'_>) -> Result<(), 
     let changes = session.at(request, Home::Data, |session, path| {
         let view = session.view()?;
         let pattern = Pattern::subtree(path).or_else(|_| Pattern::exactly(path))?;
+        view.check_list(&pattern)?;
         let options = WatchOptions {
             existing: fetch && since.is_none(),
             since,

@@ -51,8 +51,7 @@ impl View {
         let grant = guard.grant_of(path);
         let either = (grant.rights.has(Right::Write), grant.rights.has(Right::Create));
         let right = match either {
-            (true, true) => Right::Write,
-            (false, false) => Right::Write,
+            (true, true) | (false, false) => Right::Write,
             _ if self.has_value(path) => Right::Write,
             _ => Right::Create,
         };

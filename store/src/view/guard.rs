@@ -183,9 +183,8 @@ impl Guard {
         let mut now = self.now();
         let Now { limits, remembered, .. } = &mut *now;
         let (acl, is_admin) = match limits {
-            Limits::Nothing => return Grant::ALL,
             Limits::Data if path.is_internal() => return Grant::NONE,
-            Limits::Data => return Grant::ALL,
+            Limits::Nothing | Limits::Data => return Grant::ALL,
             Limits::Gone => return Grant::NONE,
             Limits::List { acl, is_admin, .. } => (Some(acl), *is_admin),
             Limits::NoList { is_admin, .. } => (None, *is_admin),
@@ -333,6 +332,12 @@ impl Guard {
     pub(super) fn with_name<T>(&self, place: PathRef<'_>, then: impl FnOnce(PathRef<'_>) -> T) -> Option<T> {
         let relative = self.root.relative(place)?;
         Some(then(self.root.name(place, &relative)))
+    }
+
+    /// What he calls a place, to keep.
+    pub(super) fn name(&self, place: &Path) -> Option<Path> {
+        let relative = self.root.relative(place.as_path())?;
+        Some(self.root.name(place.as_path(), &relative).to_path())
     }
 
     pub(super) fn is_admin(&self) -> bool {

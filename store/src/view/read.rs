@@ -93,7 +93,7 @@ impl View {
             let readable = guard.may_read(child.path.as_path());
             let shown = readable || guard.may_list_at(child.path.as_path());
             child.entry = child.entry.take().filter(|_| readable);
-            match guard.with_name(child.path.as_path(), |path| path.to_path()) {
+            match guard.name(&child.path) {
                 Some(path) if shown => {
                     child.path = path;
                     true
@@ -168,9 +168,9 @@ impl View {
         match (found, progress) {
             (Some((place, entry)), _) => match &self.guard {
                 None => Found::Here(place, entry),
-                Some(guard) if guard.may_read(place.as_path()) => guard
-                    .with_name(place.as_path(), |path| Found::Here(path.to_path(), entry))
-                    .unwrap_or(Found::Nowhere),
+                Some(guard) if guard.may_read(place.as_path()) => {
+                    guard.name(&place).map_or(Found::Nowhere, |path| Found::Here(path, entry))
+                }
                 Some(_) => Found::Nowhere,
             },
             (None, Progress::Done) => Found::Nowhere,

@@ -83,6 +83,13 @@ impl Watch {
         }
         let mut hidden = 0;
         loop {
+            // What was gathered goes first.
+            if let Some(event) = self.ready.pop_front() {
+                if let Some(event) = self.shown(event) {
+                    return Poll::Ready(Some(event));
+                }
+                continue;
+            }
             // What waits is older than what a slice would find.
             if let Some((mut scan, room, bytes)) = self.queue.next_slice() {
                 self.slice(&mut scan, room, bytes);
@@ -119,7 +126,7 @@ impl Watch {
         if !guard.may_list(listed) || guard.sight(path.as_path(), listed) != Sight::Shown {
             return None;
         }
-        *path = guard.with_name(path.as_path(), |path| path.to_path())?;
+        *path = guard.name(path)?;
         Some(event)
     }
 

@@ -11,6 +11,8 @@ mod node;
 mod reading;
 mod records;
 mod recovery;
+mod rights;
+mod roots;
 mod since;
 mod store;
 mod store_crash;

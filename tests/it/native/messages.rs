@@ -24,7 +24,7 @@ fn messages_go_to_whoever_is_subscribed() {
         assert_eq!(monitor.reply(raw)["raw"], json!({ "$bytes": "81a17801" }));
         assert_eq!(mqtt.message().payload, b"\x81\xa1x\x01");
     }
-    mqtt.publish("a/b", b"\xc1", 1);
+    mqtt.publish("a/b", b"\xc1", 0);
     let message = monitor.reply(plain);
     assert!(message["error"].is_string() && message["raw"] == json!({ "$bytes": "c1" }), "{message}");
     sender.call(json!({ "action": "msg_send", "topic": ["a", "c"], "raw": { "$bytes": "05" } }));
