@@ -251,6 +251,11 @@ impl Store {
         self.0.shared.journal.end()
     }
 
+    /// The node's name.
+    pub fn node(&self) -> &NodeName {
+        &self.0.shared.options.node
+    }
+
     /// This life of the node.
     pub fn life(&self) -> Life {
         self.0.shared.read().replica.origin().life()

@@ -57,7 +57,7 @@ impl Store {
     pub fn account_for(&self, node: &NodeName, known: &TickSet, deleted: &TickSet) -> Result<(), WriteError> {
         let shared = self.shared();
         shared.admit(None)?;
-        shared.go_above(node, known.last().max(deleted.last()).unwrap_or_default());
+        self.go_above(node, known.last().max(deleted.last()).unwrap_or_default());
         let mut guard = shared.write()?;
         let held = &mut *guard;
         held.record.clear();
@@ -65,10 +65,14 @@ impl Store {
         shared.tell_all(guard, std::iter::empty());
         Ok(())
     }
+
+    /// If that node is this one: its next event gets a number above `tick`, which another event of its name may have.
+    pub fn go_above(&self, node: &NodeName, tick: Tick) {
+        self.shared().go_above(node, tick);
+    }
 }
 
 impl Shared {
-    /// If that node is this one: its next event gets a number above `tick`.
     fn go_above(&self, node: &NodeName, tick: Tick) {
         if *node != self.options.node {
             return;
