@@ -78,7 +78,7 @@ impl Node {
     /// The native port's face to this node.
     pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
         let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
-        Arc::new(native::Face::new(self.name.as_str(), store, broker, config.native.options()))
+        Arc::new(native::Face::new(self.name.as_str(), store, broker, self.logins(), config.native.options()))
     }
 
     /// Who may log in, for the other faces.
@@ -202,7 +202,7 @@ fn rules(config: &Config) -> Rules {
             queue: auth.queue,
         },
         anonymous_acl: auth.anonymous_acl.as_str().into(),
-        allow_test: false,
+        allow_test: config.native.test_users,
     }
 }
 
