@@ -29,4 +29,5 @@ mod service;
 mod sessions;
 mod sys;
 mod tidy;
+mod users;
 mod wills;
