@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 it did not work (one message on stderr says why and what to do), 2 wrong usage; of the verbs that talk to a server also
 //! 3 no such entry, 4 denied, 5 a condition did not hold, 6 not reachable.
 
+mod acl;
 mod bench;
 mod completions;
 mod connect;
@@ -11,6 +12,8 @@ mod dump;
 mod entry_line;
 mod failure;
 mod get;
+mod home;
+mod load;
 mod ls;
 mod man;
 mod mqtt;
@@ -18,6 +21,7 @@ mod msg;
 mod output;
 mod password;
 mod repair;
+mod save;
 mod server;
 mod set;
 mod state;
@@ -50,7 +54,11 @@ enum Verb {
     Watch(watch::Args),
     Msg(msg::Args),
     User(user::Args),
+    Acl(acl::Args),
     State(state::Args),
+    Load(load::Args),
+    Save(save::SaveArgs),
+    Log(save::LogArgs),
     Mqtt(mqtt::Args),
     Dump(dump::Args),
     Repair(repair::Args),
@@ -73,7 +81,11 @@ pub fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(&args),
         Verb::Msg(args) => msg::run(&args),
         Verb::User(args) => user::run(&args),
+        Verb::Acl(args) => acl::run(&args),
         Verb::State(args) => state::run(&args),
+        Verb::Load(args) => load::run(&args),
+        Verb::Save(args) => save::save(&args),
+        Verb::Log(args) => save::log(&args),
         Verb::Mqtt(args) => Ok(mqtt::run(&args)),
         Verb::Dump(args) => dump::run(&args),
         Verb::Repair(args) => repair::run(&args),

@@ -75,6 +75,12 @@ impl Node {
         Arc::clone(&self.broker)
     }
 
+    /// The native port's face to this node.
+    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
+        let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
+        Arc::new(native::Face::new(self.name.as_str(), store, broker, self.logins(), config.native.options()))
+    }
+
     /// Who may log in, for the other faces.
     pub(super) fn logins(&self) -> Arc<Logins> {
         Arc::clone(&self.logins)
@@ -88,12 +94,6 @@ impl Node {
     /// Closes the connections of users who may not stay, as long as it is polled.
     pub(super) fn watch_users(&self) -> impl Future<Output = ()> + use<> {
         self.bridge.clone().watch_users(Arc::clone(&self.broker))
-    }
-
-    /// The native port's face to this node.
-    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
-        let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
-        Arc::new(native::Face::new(self.name.as_str(), store, broker, config.native.options()))
     }
 
     /// The node's name.

@@ -3,6 +3,9 @@
 
 mod api;
 mod cli;
+mod cli_access;
+mod cli_data;
+mod client;
 mod clients;
 mod conformance;
 mod corpora;
