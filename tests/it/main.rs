@@ -33,4 +33,5 @@ mod sessions;
 mod sys;
 mod tidy;
 mod users;
+mod why;
 mod wills;
