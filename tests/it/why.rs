@@ -27,8 +27,8 @@ fn server() -> (Server, String) {
     let file = stopped.beside("password");
     fs::write(&file, format!("{PASSWORD}\n")).unwrap();
     let (file, data) = (file.display().to_string(), stopped.data().display().to_string());
-    run_well(&["user", "add", "root", "--admin", "--data-dir", &data, "--password-file", &file]);
-    run_well(&["user", "add", "ann", "--acl", "some", "--data-dir", &data, "--password-file", &file]);
+    run_well(&["user", "add", "root", "--admin", "--data-dir", &data, "--new-password-file", &file]);
+    run_well(&["user", "add", "ann", "--acl", "some", "--data-dir", &data, "--new-password-file", &file]);
     run_well(&["acl", "set", "some", "home.#", "rx", "--data-dir", &data]);
     (stopped.run(), file)
 }
