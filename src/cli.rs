@@ -4,6 +4,7 @@
 //! 3 no such entry, 4 denied, 5 a condition did not hold, 6 not reachable.
 
 mod acl;
+mod ask;
 mod bench;
 mod completions;
 mod connect;
@@ -29,6 +30,7 @@ mod tree;
 mod user;
 mod value;
 mod watch;
+mod why;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -56,6 +58,7 @@ enum Verb {
     User(user::Args),
     Acl(acl::Args),
     State(state::Args),
+    Why(why::Args),
     Load(load::Args),
     Save(save::SaveArgs),
     Log(save::LogArgs),
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Verb::User(args) => user::run(&args),
         Verb::Acl(args) => acl::run(&args),
         Verb::State(args) => state::run(&args),
+        Verb::Why(args) => why::run(&args),
         Verb::Load(args) => load::run(&args),
         Verb::Save(args) => save::save(&args),
         Verb::Log(args) => save::log(&args),

@@ -1,5 +1,7 @@
 //! `distkv acl`: access lists. Each is a tree of rules in the store (`:n.acl.NAME.PATTERN`), and each rule a string of rights.
 
+mod why;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -70,6 +72,9 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Say whether a user may do something, and by which rule
+    #[command(after_help = "Exit code 0: he may. 4: he may not.")]
+    Why(why::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +87,7 @@ struct Place {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let connect = &args.connect;
     match &args.command {
+        Command::Why(args) => why::run(args, connect),
         Command::List { place } => with(connect, place, async |home| list(home, connect.json).await),
         Command::Get { list, pattern, place } => {
             with(connect, place, async |home| get(home, list, pattern.as_ref(), connect.json).await)

@@ -86,6 +86,19 @@ impl Connect {
         self.password_file.as_deref()
     }
 
+    /// How long to wait for an answer.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// Name and password, if a name is said.
+    pub(super) fn credentials(&self) -> anyhow::Result<Option<(String, String)>> {
+        let file = self.file()?;
+        let Some(user) = self.user.clone().or(file.user) else { return Ok(None) };
+        let password = password(&user, self.password_file.clone().or(file.password_file).as_deref())?;
+        Ok(Some((user, password)))
+    }
+
     fn options(&self) -> anyhow::Result<Options> {
         let file = self.file()?;
         let server = self.server.clone().or(file.server).unwrap_or_else(|| "localhost".to_owned());

@@ -33,4 +33,6 @@ mod service;
 mod sessions;
 mod sys;
 mod tidy;
+mod users;
+mod why;
 mod wills;
