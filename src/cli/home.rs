@@ -126,7 +126,7 @@ fn walk(view: &View, path: PathRef<'_>) -> anyhow::Result<Vec<(Path, Value)>> {
 }
 
 /// Opens a data directory for ourselves. What it holds of sessions stays: no snapshot is taken.
-fn open(dir: &FilePath) -> anyhow::Result<Store> {
+pub(super) fn open(dir: &FilePath) -> anyhow::Result<Store> {
     let shown = || PathBuf::from(dir).display().to_string();
     let open = |name: &str| -> anyhow::Result<_> {
         let options = Options {
@@ -144,7 +144,10 @@ fn open(dir: &FilePath) -> anyhow::Result<Store> {
     match opened {
         Ok((store, _)) => Ok(store),
         Err(OpenError::Locked { .. }) => {
-            bail!("a server runs on {}; leave --data-dir away to change its users through it", shown())
+            bail!(
+                "a server runs on {}: stop it first, or leave --data-dir away to do this through it",
+                shown()
+            )
         }
         Err(error) => Err(error).with_context(|| format!("can't open {}", shown())),
     }
