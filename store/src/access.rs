@@ -220,7 +220,9 @@ impl Access {
         let (mut kind, mut root) = (elements.next(), Path::root());
         if kind == Some(Element::str("root")) {
             let Some(Element::List(items)) = elements.next() else { return false };
-            let Ok(path) = Path::from_elements(items) else { return false };
+            // The store's own home is not written so, and internal data is nobody's whole.
+            let path = Path::from_elements(items).ok().filter(|path| !path.is_root());
+            let Some(path) = path.filter(|path| !path.as_path().is_internal()) else { return false };
             (kind, root) = (elements.next(), path);
         }
         let is_list = kind == Some(Element::str("acl"));
