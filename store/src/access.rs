@@ -104,7 +104,7 @@ impl Realm {
 /// An access list as it is stored, compiled when somebody asks for it.
 #[derive(Default)]
 struct List {
-    rules: BTreeMap<Path, Rights>,
+    rules: Arc<BTreeMap<Path, Rights>>,
     compiled: Option<Arc<Acl>>,
 }
 
@@ -191,13 +191,23 @@ impl Access {
 
     /// An access list of a root. `None`: it does not exist, and allows nothing.
     pub fn acl(&self, realm: &Path, name: &str) -> Option<Arc<Acl>> {
+        let rules = {
+            let state = self.state.lock();
+            let list = state.realms.get(realm)?.lists.get(name)?;
+            match &list.compiled {
+                Some(compiled) => return Some(Arc::clone(compiled)),
+                None => Arc::clone(&list.rules),
+            }
+        };
+        // Not under the lock: a long list takes its time, and the feed must not wait for it.
+        let compiled = Arc::new(Acl::new(rules.iter().map(|(pattern, rights)| (pattern.as_path(), *rights))));
         let mut state = self.state.lock();
-        let list = state.realms.get_mut(realm)?.lists.get_mut(name)?;
-        let compiled = list.compiled.get_or_insert_with(|| {
-            let rules = list.rules.iter().map(|(pattern, rights)| (pattern.as_path(), *rights));
-            Arc::new(Acl::new(rules))
-        });
-        Some(Arc::clone(compiled))
+        let list = state.realms.get_mut(realm).and_then(|realm| realm.lists.get_mut(name));
+        match list.filter(|list| Arc::ptr_eq(&list.rules, &rules)) {
+            Some(list) => Some(Arc::clone(list.compiled.get_or_insert(compiled))),
+            // It has changed meanwhile; who asked will see by the generation that he has to ask again.
+            None => Some(compiled),
+        }
     }
 
     /// Takes a change in. Called under the feed's lock, for changes of internal data.
@@ -254,13 +264,15 @@ impl Realm {
         let Ok(pattern) = Path::from_elements(elements) else { return false };
         let list = self.lists.entry(Arc::clone(&name)).or_default();
         list.compiled = None;
+        // A copy is made only while the list is being compiled.
+        let rules = Arc::make_mut(&mut list.rules);
         match value {
             Some(value) => {
                 let rights = value.as_str().map_or(Rights::NONE, Rights::read);
-                list.rules.insert(pattern, rights);
+                rules.insert(pattern, rights);
             }
             None => {
-                list.rules.remove(&pattern);
+                rules.remove(&pattern);
             }
         }
         if list.rules.is_empty() {
