@@ -1,14 +1,30 @@
 //! The command line: one file a verb. Here are the verbs' list, exit codes, and what is said when something fails.
 //!
-//! Exit codes: 0 done, 1 it did not work (one message on stderr says why and what to do), 2 wrong usage.
+//! Exit codes: 0 done, 1 it did not work (one message on stderr says why and what to do), 2 wrong usage; of the verbs that talk to a server also
+//! 3 no such entry, 4 denied, 5 a condition did not hold, 6 not reachable.
 
 mod bench;
 mod completions;
+mod connect;
+mod delete;
 mod dump;
+mod entry_line;
+mod failure;
+mod get;
+mod ls;
+mod man;
 mod mqtt;
+mod msg;
+mod output;
+mod password;
 mod repair;
 mod server;
+mod set;
+mod state;
+mod tree;
 mod user;
+mod value;
+mod watch;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -26,12 +42,21 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Server(Box<server::Args>),
+    Get(get::Args),
+    Set(Box<set::Args>),
+    Delete(Box<delete::Args>),
+    Ls(ls::Args),
+    Tree(tree::Args),
+    Watch(watch::Args),
+    Msg(msg::Args),
+    User(user::Args),
+    State(state::Args),
     Mqtt(mqtt::Args),
-    Bench(Box<bench::Args>),
     Dump(dump::Args),
     Repair(repair::Args),
-    User(user::Args),
+    Bench(Box<bench::Args>),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// What `main` does: parses the command line and runs its verb.
@@ -40,12 +65,21 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.verb {
         Verb::Server(args) => server::run(args),
+        Verb::Get(args) => get::run(&args),
+        Verb::Set(args) => set::run(&args),
+        Verb::Delete(args) => delete::run(&args),
+        Verb::Ls(args) => ls::run(&args),
+        Verb::Tree(args) => tree::run(&args),
+        Verb::Watch(args) => watch::run(&args),
+        Verb::Msg(args) => msg::run(&args),
+        Verb::User(args) => user::run(&args),
+        Verb::State(args) => state::run(&args),
         Verb::Mqtt(args) => Ok(mqtt::run(&args)),
-        Verb::Bench(args) => bench::run(&args),
         Verb::Dump(args) => dump::run(&args),
         Verb::Repair(args) => repair::run(&args),
-        Verb::User(args) => user::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Completions(args) => completions::run(&args),
+        Verb::Man(args) => man::run(&args),
     };
     match result {
         Ok(code) => code,
@@ -53,7 +87,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nowhere to say it if stderr is closed, too.
             let _unheard = writeln!(io::stderr(), "distkv: {}", message(&error));
-            ExitCode::FAILURE
+            ExitCode::from(failure::exit_code(&error))
         }
     }
 }

@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod listener;
 mod load;
+mod native;
 mod offer;
 mod reload;
 mod units;
@@ -27,6 +28,7 @@ pub use listener::{
     TlsVersion, Trusted, UserFrom, WebSocket,
 };
 pub use load::{Override, load};
+pub use native::Native;
 pub use offer::{CopiesOf, Offer, Strategy};
 pub use reload::{Change, Changes};
 pub use units::{BadUnit, Period, Size};
@@ -57,6 +59,8 @@ pub struct Config {
     pub native: Native,
     /// The other nodes.
     pub cluster: Cluster,
+    /// How users log in.
+    pub auth: Auth,
     /// Log lines.
     pub log: Log,
     /// Further ways in.
@@ -115,14 +119,6 @@ pub struct Http {
     pub header_timeout: Period,
 }
 
-/// `[native]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Native {
-    /// Where to listen.
-    pub listen: ListenSet,
-}
-
 /// `[cluster]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -135,6 +131,22 @@ pub struct Cluster {
     pub secret_file: PathBuf,
     /// This node is the first of a new cluster.
     pub init: bool,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Memory that hashing a password takes.
+    pub argon2_memory: Size,
+    /// Passes over it.
+    pub argon2_passes: u32,
+    /// Passwords hashed at a time; 0: half as many as there are processors.
+    pub parallel: usize,
+    /// Logins that wait for that.
+    pub queue: usize,
+    /// The access list of clients without a name, once users have to log in.
+    pub anonymous_acl: String,
 }
 
 /// `[log]`
@@ -170,6 +182,7 @@ impl Default for Config {
             http: Http::default(),
             native: Native::default(),
             cluster: Cluster::default(),
+            auth: Auth::default(),
             log: Log::default(),
             listener: Vec::new(),
         }
@@ -201,6 +214,18 @@ impl Default for Http {
             listen: ListenSet(vec![Listen::At(loopback)]),
             max_connections: 64,
             header_timeout: Period::secs(10),
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            argon2_memory: Size::mib(19),
+            argon2_passes: 2,
+            parallel: 0,
+            queue: 4096,
+            anonymous_acl: "anonymous".to_owned(),
         }
     }
 }

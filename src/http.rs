@@ -1,5 +1,5 @@
-//! The HTTP face: health and metrics, for machines; and clients, for the operator. There are no users: what shows or changes
-//! clients answers this machine only.
+//! The HTTP face: health and metrics, for machines; and clients, for the operator. Once users have to log in, all but health needs an
+//! admin; until then, what shows or changes clients answers this machine only (see [`login`]).
 //!
 //! | path | answers |
 //! |---|---|
@@ -13,6 +13,7 @@
 
 mod api;
 mod health;
+mod login;
 mod metrics;
 mod process;
 
@@ -26,6 +27,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Json};
 use axum::routing::get;
 use distkv_broker::Broker;
@@ -38,6 +40,9 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+
+use crate::auth::logins::Logins;
+use crate::bridge::Bridge;
 
 pub use health::{Failure, Health, Phase};
 pub use metrics::{Kind, Metrics, Sample, Source, Value};
@@ -61,13 +66,13 @@ pub struct Face {
     pub health: Health,
     /// Its numbers.
     pub metrics: Metrics,
-    broker: api::Source,
+    shown: api::Source,
 }
 
 impl Face {
-    /// From now on `/api` is about the clients of this broker. Only the first call counts.
-    pub fn show_clients(&self, broker: Arc<Broker>) {
-        let _second = self.broker.set(broker);
+    /// From now on `/api` is about the clients of this broker, whose bridge and users these are. Only the first call counts.
+    pub fn show_clients(&self, broker: Arc<Broker>, bridge: Bridge, logins: Arc<Logins>) {
+        let _second = self.shown.set(Arc::new(api::Shown { broker, bridge, logins }));
     }
 }
 
@@ -87,13 +92,11 @@ impl Bounds {
 
 /// Serves one listener, until the future is dropped.
 pub async fn serve(listener: TcpListener, face: Arc<Face>, bounds: Bounds) -> Infallible {
-    let broker = Arc::clone(&face.broker);
-    let router = router(face);
     let mut connections = FuturesUnordered::new();
     loop {
         tokio::select! {
             (stream, peer, place) = accept(&listener, &bounds.places) => {
-                let router = router.clone().merge(api::router(Arc::clone(&broker), peer));
+                let router = router(&login::Door { face: Arc::clone(&face), peer });
                 connections.push(connection(stream, place, router, bounds.header_timeout));
             }
             Some(()) = connections.next(), if !connections.is_empty() => {}
@@ -146,13 +149,18 @@ async fn connection(
     drop(place);
 }
 
-fn router(face: Arc<Face>) -> Router {
+/// Everything, for one peer.
+fn router(door: &login::Door) -> Router {
+    let metrics = Router::new()
+        .route("/metrics", get(metrics))
+        .layer(middleware::from_fn_with_state(door.clone(), login::check));
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .route("/metrics", get(metrics))
+        .merge(metrics)
         .fallback(other)
-        .with_state(face)
+        .with_state(Arc::clone(&door.face))
+        .merge(api::router(door))
 }
 
 async fn live() -> impl IntoResponse {

@@ -10,6 +10,7 @@ mod certificates;
 mod clock;
 mod figures;
 mod greeting;
+mod native;
 mod node;
 mod notify;
 mod owner;
@@ -64,6 +65,10 @@ pub fn run(config: Config, logging: Logging, reread: Reread) -> anyhow::Result<E
 
 /// Checks what a configuration names beside itself: the files of its listeners and of users.
 pub fn check(config: &Config) -> anyhow::Result<()> {
+    // Without data there are no users.
+    if !config.data_dir.exists() {
+        config.check_users(false)?;
+    }
     ways::check(config)?;
     node::read_users(config).map(drop)
 }
@@ -105,6 +110,7 @@ impl Server {
         let mut signals = Signals::new().context("can't listen to signals")?;
         let http = self.serve_http()?;
         let taken = Taken::new(&self.config, &self.certificates)?;
+        let native = native::Taken::new(&self.config, &self.certificates)?;
         let opening = tokio::task::spawn_blocking({
             let config = self.config.clone();
             move || Node::open(&config)
@@ -114,16 +120,26 @@ impl Server {
             // Nothing was changed yet, so there is nothing to finish.
             () = signals.stop() => return Ok(ExitCode::SUCCESS),
         };
+        self.config.check_users(node.logins().are_on())?;
         let mut ways = taken.listen()?;
+        let native = native.listen()?;
+        let face = node.native(&self.config);
         let sockets = std::mem::take(&mut ways.sockets);
-        self.face.metrics.set_sources(node.sources(&sockets));
+        let mut sources = node.sources(&sockets);
+        sources.push(figures::of_native(&face));
+        self.face.metrics.set_sources(sources);
         self.face.health.watch(node.failure());
-        self.face.show_clients(node.broker());
+        self.face.show_clients(node.broker(), node.bridge(), node.logins());
         node.serve(sockets);
+        self.tasks.spawn("users", node.watch_users());
+        let shown = Shown::native(&native);
+        for served in native.serve(&face) {
+            self.tasks.spawn("native", served);
+        }
         self.tasks.spawn("watchdog", notify::watchdog());
         self.tasks.spawn("certificates", self.certificates.clone().watch());
         self.face.health.set_phase(Phase::Serving);
-        self.greet(&node, &ways.shown, &http);
+        self.greet(&node, &ways.shown, &shown, &http);
         let ended = self.serve(&node, &mut signals).await;
         self.stop(node, &mut signals).await?;
         match ended {
@@ -146,11 +162,12 @@ impl Server {
     }
 
     /// Says that clients are served.
-    fn greet(&self, node: &Node, mqtt: &[Shown], http: &[SocketAddr]) {
+    fn greet(&self, node: &Node, mqtt: &[Shown], native: &Shown, http: &[SocketAddr]) {
         let data_dir = std::path::absolute(&self.config.data_dir);
         let greeting = Greeting {
             node: node.name(),
             mqtt,
+            native,
             http,
             data_dir: data_dir.as_deref().unwrap_or(&self.config.data_dir),
             durability: self.config.durability,

@@ -240,7 +240,8 @@ fn command(kind: Kind, way: Way, programs: &Programs, directory: &Path) -> anyho
         Kind::Distkv => {
             let mut command = Command::new(&programs.distkv);
             let address = address(PORT).to_string();
-            command.args(["server", "--http", "none", "--log", "warn", "--mqtt", &address]);
+            command
+                .args(["server", "--http", "none", "--native", "none", "--log", "warn", "--mqtt", &address]);
             command.arg("--data-dir").arg(directory.join("data"));
             for setting in DISTKV_SETTINGS {
                 command.args(["--set", setting]);

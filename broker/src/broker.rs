@@ -31,11 +31,13 @@ use tokio::time::Instant;
 
 use crate::conn::{self, LineLimit};
 use crate::delayed::{self, Delayed};
+use crate::drops::{Drop, Drops};
 use crate::flapping::Flapping;
 use crate::hooks::{Hooks, Mark, Principal, Provenance, SessionLog};
 use crate::limits::{Budget, HotLimits, Limits, SharedRates};
 use crate::listener::Entry;
 use crate::message::Message;
+use crate::metrics::Dropped;
 use crate::metrics::Metrics;
 use crate::outbox::{Close, Outbox};
 use crate::peer::{Listener, Peer, Place};
@@ -43,12 +45,15 @@ use crate::pressure::{self, Pressure};
 use crate::records::Records;
 use crate::registry::expiry::{self, Expiring};
 use crate::registry::{Client, Estate, Registry, Seat};
-use crate::router::{Outgoing, Router};
+use crate::router::{self, Outgoing, Router};
 use crate::session::{Recovered, Recovery, RecoveryError, Session};
 use crate::tasks::Tasks;
 use crate::transport::{ListeningSocket, Transport};
 use crate::wills::{self, Wills};
 use crate::{ListenerConfig, clock, listener, sys, worker};
+
+/// Clients of which the last drops are known, and clients of which the last refused logins are.
+const DROPS_OF: usize = 1024;
 
 /// A broker. Its methods that start something must be called within a tokio runtime.
 pub struct Broker {
@@ -78,6 +83,11 @@ pub(crate) struct Core {
     pub(crate) handshakes: Arc<Semaphore>,
     /// Limits the log lines about connections that are none.
     pub(crate) lines: LineLimit,
+    /// The same for those about drops.
+    drop_lines: LineLimit,
+    drops: Drops,
+    /// Logins that were refused, by the client identifier that they named: whoever makes these up pushes nobody out of `drops`.
+    refusals: Drops,
     pub(crate) connections: Tasks,
     /// The listener of connections that come in by no configured one.
     plain: Arc<Listener>,
@@ -94,6 +104,46 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn limits(&self) -> Guard<Arc<Limits>> {
         self.limits.load()
+    }
+
+    /// Notes for a client that something was dropped or refused, and logs it if there is not too much of that.
+    pub(crate) fn note_drop(
+        &self,
+        client: &str,
+        reason: &'static str,
+        topic: &str,
+        detail: impl FnOnce() -> String,
+    ) {
+        let detail = detail();
+        if let Some(left_out) = self.drop_lines.allow(clock::now()) {
+            tracing::info!(client, topic, reason, detail, left_out, "dropped");
+        }
+        self.drops.note(client, clock::unix_ms(), reason, topic, || detail);
+    }
+
+    /// Notes a message that a client would have published: a will, or one that was delayed.
+    pub(crate) fn note_loss(
+        &self,
+        client: &str,
+        principal: &dyn Principal,
+        message: &Outgoing<'_>,
+        reason: Dropped,
+    ) {
+        let why = || router::why_dropped(principal, message, reason);
+        self.drops.note(client, clock::unix_ms(), reason.name(), message.topic, why);
+    }
+
+    /// Notes that a login was refused.
+    pub(crate) fn note_refusal(&self, client: &str, words: &str) {
+        self.refusals.note(client, clock::unix_ms(), "login_refused", "", || words.to_owned());
+    }
+
+    /// What was noted of a client, in the order of time.
+    pub(crate) fn drops_of(&self, client: &str) -> Vec<Drop> {
+        let mut drops = self.drops.of(client);
+        drops.extend(self.refusals.of(client));
+        drops.sort_by_key(|drop| drop.at_ms);
+        drops
     }
 
     /// May another message wait in a session's queue?
@@ -198,6 +248,9 @@ impl Broker {
             outboxes: Arc::default(),
             handshakes: Arc::new(Semaphore::new(limits.pending_handshakes)),
             lines: LineLimit::new(now),
+            drop_lines: LineLimit::new(now),
+            drops: Drops::new(DROPS_OF),
+            refusals: Drops::new(DROPS_OF),
             connections: Tasks::new(),
             plain: Arc::default(),
             started: now,

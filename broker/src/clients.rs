@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::broker::{Broker, Core};
 use crate::codec::ProtocolVersion;
+use crate::hooks::Standing;
 use crate::message::QoS;
 use crate::metrics::Dropped;
 use crate::outbox::Close;
@@ -19,6 +20,7 @@ use crate::peer::{Address, Listener};
 use crate::registry::{Client, NoSeat};
 use crate::session::Subscription;
 
+pub use crate::drops::Drop;
 pub use select::Query;
 
 /// Clients, subscriptions or subscribers that one answer holds at most.
@@ -37,6 +39,8 @@ pub(crate) struct Presence {
     pub(crate) since: u64,
     /// Seconds; 0: none.
     pub(crate) keep_alive: u16,
+    /// The user name that the CONNECT said. Nobody may have checked it.
+    pub(crate) claimed: Option<Arc<str>>,
 }
 
 /// One client: its session and its present or last connection.
@@ -44,7 +48,7 @@ pub(crate) struct Presence {
 pub struct ClientInfo {
     /// The client identifier.
     pub id: Arc<str>,
-    /// The user name that it connected with.
+    /// The user that it is logged in as; or, where nobody has checked that, the user name that it connected with.
     pub user: Option<Arc<str>>,
     /// The address of its present or last connection; unknown if there was none since the start of the broker.
     pub address: Option<Address>,
@@ -190,6 +194,47 @@ impl Broker {
         Page { items, more }
     }
 
+    /// The last messages of a client (from it or to it) that were dropped, and what was refused to it, the newest last. Clients whose
+    /// last drop was long ago are forgotten, and it need not have a session.
+    #[must_use]
+    pub fn drops(&self, id: &str) -> Vec<Drop> {
+        self.core().drops_of(id)
+    }
+
+    /// Rights have changed ([`Rights`](crate::hooks::Rights)): from now on nobody gets what he may get no longer, also by subscriptions
+    /// that are open. It does not block, and may be called where changes of retained messages are told.
+    pub fn rights_changed(&self) {
+        self.core().router.rights_changed();
+    }
+
+    /// Asks of everybody who is connected whether he may still be here ([`Principal::standing`](crate::hooks::Principal::standing)), and
+    /// closes the connections of those who may not. Answers how many these were.
+    pub async fn recheck_users(&self) -> usize {
+        let core = self.core();
+        let (mut from, mut closed) = (0, 0);
+        while let Some(clients) = core.router.clients(from..from + AT_ONCE) {
+            for client in &clients {
+                let mut locked = client.lock();
+                let (connected, principal) = (locked.session().is_connected(), locked.principal());
+                drop(locked);
+                let reason = match principal.standing() {
+                    Standing::Welcome => continue,
+                    Standing::NotAuthorized => Close::NotAuthorized,
+                    Standing::LogInAnew => Close::Administrative,
+                };
+                if connected && client.tell(reason) {
+                    closed += 1;
+                    core.metrics.users_closed.add(1);
+                    let user = principal.user().unwrap_or("-");
+                    tracing::info!(client = &*client.id, user, "closed: the user or his rights have changed");
+                }
+            }
+            from += AT_ONCE;
+            tokio::task::yield_now().await;
+        }
+        closed
+    }
+
     /// Closes a client's connection. Its will is published and its session stays, as when the connection were lost. `false`: it is not
     /// connected. `reason` is for the log.
     pub fn disconnect(&self, id: &str, reason: &str) -> bool {
@@ -244,7 +289,7 @@ fn info(client: &Client, core: &Core) -> ClientInfo {
     let connected_since = presence.as_ref().map_or(session.created(), |presence| presence.since);
     ClientInfo {
         id: Arc::clone(&client.id),
-        user: session.user().cloned(),
+        user: session.user().cloned().or_else(|| presence.as_ref().and_then(|it| it.claimed.clone())),
         address: presence.as_ref().map(|presence| presence.peer.clone()),
         listener: presence.as_ref().map(|presence| presence.listener.name.clone()),
         version: session.version(),

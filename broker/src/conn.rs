@@ -35,6 +35,7 @@ use tokio::time::Instant;
 pub(crate) use self::input::READ_BYTES;
 pub(crate) use self::junk::LineLimit;
 pub(crate) use self::packets::Acks;
+pub(crate) use self::requests::OWN_TOPICS;
 
 use self::aliases::Aliases;
 use self::authentication::Reauthentication;

@@ -385,7 +385,9 @@ fn check(core: &Core, principal: &dyn Principal, message: &Outgoing<'_>) -> Resu
         return Err(Dropped::TopicTooLong);
     }
     match principal.rights() {
-        Some(rights) if !rights.publish(topic, message.retained) => Err(Dropped::PublishDenied),
+        Some(rights) if !rights.publish(topic, message.retained, message.payload.is_empty()) => {
+            Err(Dropped::PublishDenied)
+        }
         _ => Ok(()),
     }
 }
@@ -443,6 +445,7 @@ fn publish(core: &Core, delayed: &RecordedDelayed, routing: &mut Routing) {
         }
         Accepted::Dropped(reason) => {
             let (client, topic) = (&*delayed.client_id, &*delayed.topic);
+            core.note_loss(client, &*principal, &message, reason);
             tracing::info!(client, topic, ?reason, "delayed message not published");
         }
         // It has no condition.

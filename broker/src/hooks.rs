@@ -103,9 +103,20 @@ pub trait Principal: Send + Sync + 'static {
     /// The user's name; `None` for an anonymous one.
     fn user(&self) -> Option<&str>;
 
-    /// The user's rights. `None` (everything is allowed) keeps the plain path free of calls.
+    /// The user's rights. `None` (everything is allowed) keeps the plain path free of calls. Whether there are any stays as it is as long
+    /// as the principal lives; what they allow may change ([`Broker::rights_changed`](crate::Broker::rights_changed)).
     fn rights(&self) -> Option<&dyn Rights> {
         None
+    }
+
+    /// What all topics of the user begin with, unseen by him; it ends with `/`. It comes before a mount point of the listener.
+    fn mount(&self) -> Option<&str> {
+        None
+    }
+
+    /// May the user still be here? Asked by [`Broker::recheck_users`](crate::Broker::recheck_users).
+    fn standing(&self) -> Standing {
+        Standing::Welcome
     }
 
     /// Stores a retained message, or deletes it if the payload is empty [MQTT-3.3.1-5, 3.3.1-10]: always, or only if `condition`
@@ -126,14 +137,45 @@ pub trait Principal: Send + Sync + 'static {
     fn replay(&self, filter: &str) -> Box<dyn Replay>;
 }
 
-/// What a user may do. Topics and filters are valid ones.
+/// How a user stands who is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// He may stay.
+    Welcome,
+    /// His login would be refused now: he is gone, or what he has shown is right no longer. (MQTT 5: 0x87)
+    NotAuthorized,
+    /// He has to log in anew, since what he sees has changed. (MQTT 5: 0x98)
+    LogInAnew,
+}
+
+/// What a user does with a topic or filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// He publishes.
+    Publish {
+        /// The message is to be retained.
+        retain: bool,
+        /// It deletes the retained message.
+        empty: bool,
+    },
+    /// He subscribes.
+    Subscribe,
+    /// He gets a message.
+    Receive,
+}
+
+/// What a user may do, at the moment of the question. Topics and filters are valid ones, with all mount points.
 pub trait Rights: Send + Sync {
-    /// May the user publish to `topic`?
-    fn publish(&self, topic: &str, retain: bool) -> bool;
+    /// May the user publish to `topic`? `empty`: the message has no payload, so that a retained one deletes.
+    fn publish(&self, topic: &str, retain: bool, empty: bool) -> bool;
     /// May the user subscribe to `filter`?
     fn subscribe(&self, filter: &str) -> bool;
     /// May the user get a message on `topic`?
     fn receive(&self, topic: &str) -> bool;
+    /// By which rule an action is allowed or denied, in words for whoever administers the broker. Nothing where that is not known.
+    fn why(&self, _action: Action, _topic: &str) -> String {
+        String::new()
+    }
 }
 
 /// A retained message on its way into or out of the embedder.

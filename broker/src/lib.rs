@@ -7,6 +7,7 @@ mod clock;
 pub mod codec;
 mod conn;
 pub mod delayed;
+mod drops;
 mod flapping;
 pub mod hooks;
 pub mod limits;

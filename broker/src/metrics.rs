@@ -208,6 +208,7 @@ metrics! {
     flapping_delays: Counter "flapping_delays_total" "CONNECT packets whose answer was delayed since their client connects too often.";
     flapping_forgotten: Counter "flapping_forgotten_total" "Clients forgotten by the table of those that connect often, for lack of room.";
     admin_disconnects: Counter "admin_disconnects_total" "Connections closed by an administrator.";
+    users_closed: Counter "users_closed_total" "Connections closed since their user, or what he may, has changed.";
     refused_connections: Counter "refused_total" ("reason" = "too_many_connections") "Connections turned away.";
     refused_sessions: Counter "refused_total" ("reason" = "too_many_sessions") "Connections turned away.";
     refused_timeout: Counter "refused_total" ("reason" = "connect_timeout") "Connections turned away.";

@@ -107,6 +107,8 @@ pub(crate) enum Close {
     TakenOver,
     /// An administrator wants it (MQTT 5: 0x98). At once.
     Administrative,
+    /// The user may not be here any more (MQTT 5: 0x87). At once.
+    NotAuthorized,
     /// The server stops. What waits is sent first.
     Shutdown,
     /// The server stops and has waited long enough.

@@ -53,6 +53,8 @@ pub struct Listener {
     pub versions: Versions,
     /// May clients come in without a user name that somebody has checked?
     pub allow_anonymous: bool,
+    /// May they as long as the embedder has no users at all?
+    pub open_without_users: bool,
     /// A prefix of all topics of its clients.
     pub mount_point: Option<Arc<str>>,
     /// Connections at a time, handshakes included; one more is closed as soon as it is accepted.
@@ -119,6 +121,7 @@ impl Default for Listener {
             name: "mqtt".to_owned(),
             versions: Versions::default(),
             allow_anonymous: true,
+            open_without_users: true,
             mount_point: None,
             max_connections: None,
             max_packet_bytes: None,

@@ -16,7 +16,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub(crate) use client::{Client, Estate};
+pub(crate) use client::{Client, Estate, Verdict};
 
 use crate::broker::Core;
 use crate::metrics::Metrics;
@@ -194,7 +194,7 @@ impl Chair {
                     match reason {
                         Close::TakenOver => metrics.takeovers.add(1),
                         Close::Administrative => metrics.admin_disconnects.add(1),
-                        Close::Shutdown | Close::Now => {}
+                        Close::NotAuthorized | Close::Shutdown | Close::Now => {}
                     }
                 }
             }

@@ -19,10 +19,10 @@ use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use slab::Slab;
 
-pub(crate) use accept::{Accepted, accept, accept_if};
+pub(crate) use accept::{Accepted, accept, accept_if, why_dropped};
 use cache::MatchCache;
 pub(crate) use frames::{Buffers, Carried, Expiry, Frames, Outgoing};
-use shared::Group;
+use shared::{Group, Member};
 pub(crate) use targets::{Grant, Matched};
 use targets::{Wanted, targets};
 
@@ -187,6 +187,12 @@ impl Router {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// Rights have changed. It takes no lock: what is found from now on is found with the new ones, and what was found before is of an
+    /// older generation.
+    pub(crate) fn rights_changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Shared subscriptions: groups, not members.
     pub(crate) fn shared_groups(&self) -> usize {
         self.index.read().groups.len()
@@ -204,8 +210,11 @@ impl Router {
         let provenance = matched.provenance;
         let mut delivery = Delivery { frames, recorder: None, kept: None, several, provenance };
         for target in &matched.targets {
-            if let Some(grant) = target.grant(message.publisher) {
+            let Some(grant) = target.grant(message.publisher) else { continue };
+            if target.client.stands_by(target.may, message.topic) {
                 delivery.give(&target.client, grant, &matched.topic, routing, core);
+            } else {
+                target.client.deny(message.topic, core);
             }
         }
         for group in &matched.groups {
@@ -214,7 +223,7 @@ impl Router {
                 continue;
             }
             let handed = group.hand_out(core.hot.shared_strategy(), |member| {
-                delivery.give(&member.client, &member.grant, topic, routing, core)
+                delivery.give_member(member, topic, routing, core)
             });
             if !handed {
                 core.metrics.dropped(Dropped::NoMember, 1);
@@ -239,7 +248,7 @@ impl Router {
         let mut delivery = Delivery { frames, recorder: None, kept: None, several: false, provenance: true };
         let handed = group.is_some_and(|group| {
             group.hand_out(core.hot.shared_strategy(), |member| {
-                delivery.give(&member.client, &member.grant, &left.message.topic, routing, core)
+                delivery.give_member(member, &left.message.topic, routing, core)
             })
         });
         if !handed {
@@ -256,7 +265,8 @@ impl Router {
         }
         let index = self.index.read();
         index.trie.matches(topic, &mut routing.found);
-        let (targets, provenance) = targets(&routing.found, &index.clients, core.hot.copies_for_each());
+        let each = core.hot.copies_for_each();
+        let (targets, provenance) = targets(topic, &routing.found, &index.clients, each);
         let groups: Box<[Arc<Group>]> = if index.shared.is_empty() {
             Box::default()
         } else {
@@ -327,10 +337,6 @@ impl<'a> Delivery<'a, '_> {
         core: &'a Core,
     ) -> bool {
         let message = self.frames.message();
-        if !client.may_receive(message.topic) {
-            client.lose(Dropped::ReceiveDenied, 1, core);
-            return false;
-        }
         let terms = grant.terms(message.qos, message.retained);
         if terms.qos == QoS::AtMostOnce {
             return give_at_most_once(client, &terms, &mut self.frames, routing, core);
@@ -341,6 +347,21 @@ impl<'a> Delivery<'a, '_> {
         });
         let message = kept.get_or_insert_with(|| Arc::new(frames.keep(topic, *provenance)));
         client.deliver(message, &terms, frames, routing, recorder, core)
+    }
+
+    /// Gives the message to a member of a shared subscription, if that may get it.
+    fn give_member(
+        &mut self,
+        member: &Member,
+        topic: &Arc<str>,
+        routing: &mut Routing,
+        core: &'a Core,
+    ) -> bool {
+        if !member.client.may_receive(topic) {
+            member.client.deny(topic, core);
+            return false;
+        }
+        self.give(&member.client, &member.grant, topic, routing, core)
     }
 
     /// Gives back what was lent. Answers the mark that an acknowledgement has to wait for.
@@ -367,15 +388,16 @@ fn give_at_most_once(
         return false;
     }
     if core.pressure.sheds(Shed::AtMostOnce) && outbox.is_slow() {
-        client.lose(Dropped::Memory, 1, core);
+        client.lose(Dropped::Memory, 1, frames.message().topic, core);
         return false;
     }
     let mut taken = outbox.has_room(frames.message().size());
     if !taken {
         routing.tally.dropped_outbox += 1;
         client.counts.drop(Dropped::OutboxFull, 1);
+        client.note(Dropped::OutboxFull, frames.message().topic, core);
     } else if !put(&mut outbox, frames, terms, None, false, &mut routing.dirty) {
-        client.lose(Dropped::TooLarge, 1, core);
+        client.lose(Dropped::TooLarge, 1, frames.message().topic, core);
         taken = false;
     }
     if outbox.presses() {

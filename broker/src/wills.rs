@@ -165,6 +165,7 @@ pub(crate) fn publish(
             core.metrics.wills_published.add(1);
         }
         Accepted::Dropped(reason) => {
+            core.note_loss(&recorded.client_id, principal, &message, reason);
             tracing::info!(
                 client = &*recorded.client_id,
                 topic = &*will.topic,

@@ -140,6 +140,14 @@ impl Users {
         Ok(Self { list: RwLock::new(Arc::new(list)), secret })
     }
 
+    /// None at all: what is said of them are decoys.
+    pub(super) fn none() -> Result<Self, getrandom::Error> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        let list = List { verifiers: HashMap::new(), iterations: ITERATIONS_MIN };
+        Ok(Self { list: RwLock::new(Arc::new(list)), secret })
+    }
+
     /// From now on these. Who is connected stays so.
     pub fn replace(&self, list: List) {
         *self.list.write() = Arc::new(list);

@@ -1,12 +1,10 @@
 //! A login by SCRAM-SHA-256: the steps of `auth::scram` as the broker asks for them.
 
-use std::sync::Arc;
-
+use distkv_broker::Peer;
 use distkv_broker::hooks::{BoxFuture, Exchange, LoginRefused, Step};
 
 use super::Bridge;
 use crate::auth::scram::{self, Challenge, ClientFirst, ScramError};
-use crate::auth::users::Users;
 
 /// Random bytes of our part of the nonce, before they become text.
 const NONCE_BYTES: usize = 18;
@@ -14,8 +12,10 @@ const NONCE_BYTES: usize = 18;
 /// An exchange under way.
 pub(super) struct Scram {
     bridge: Bridge,
-    users: Arc<Users>,
     client_id: String,
+    peer: Peer,
+    /// Who he says he is.
+    name: String,
     state: State,
 }
 
@@ -31,8 +31,9 @@ enum State {
 }
 
 impl Scram {
-    pub(super) fn new(bridge: Bridge, users: Arc<Users>, client_id: &str) -> Self {
-        Self { bridge, users, client_id: client_id.to_owned(), state: State::Begun }
+    pub(super) fn new(bridge: Bridge, client_id: &str, peer: &Peer) -> Self {
+        let (client_id, name) = (client_id.to_owned(), String::new());
+        Self { bridge, client_id, peer: peer.clone(), name, state: State::Begun }
     }
 
     fn advance(&mut self, message: &[u8]) -> Result<Step, LoginRefused> {
@@ -44,7 +45,10 @@ impl Scram {
             State::Begun | State::Asked => self.challenge(message),
             State::Challenged(challenge) => {
                 let (name, words) = challenge.finish(message).map_err(|why| self.refused(why))?;
-                let principal = self.bridge.principal(Some(name.into()));
+                let principal = match self.bridge.shared.logins.by_scram(&name) {
+                    Some(login) => self.bridge.let_in(&self.client_id, login)?,
+                    None => self.bridge.let_in_proven(&self.client_id, &name)?,
+                };
                 Ok(Step::Done { principal, data: Some(words.into_bytes()) })
             }
             State::Over => Err(LoginRefused::NotAuthorized),
@@ -58,7 +62,8 @@ impl Scram {
             tracing::error!("the system gives no random numbers: {error}");
             LoginRefused::Unavailable
         })?;
-        let account = self.users.account(first.name());
+        first.name().clone_into(&mut self.name);
+        let account = self.bridge.shared.logins.scram_account(first.name());
         let (challenge, words) = first.challenge(account, &scram::nonce(&random));
         self.state = State::Challenged(Box::new(challenge));
         Ok(Step::Continue(words.into_bytes()))
@@ -66,12 +71,22 @@ impl Scram {
 
     fn refused(&self, why: ScramError) -> LoginRefused {
         tracing::debug!(client = self.client_id, "a login by {} failed: {why}", scram::METHOD);
+        if why == ScramError::WrongProof {
+            self.bridge.shared.logins.checks().note_failure(&self.name, self.peer.address.ip());
+        }
         LoginRefused::BadCredentials
     }
 }
 
 impl Exchange for Scram {
     fn step<'a>(&'a mut self, data: Vec<u8>) -> BoxFuture<'a, Result<Step, LoginRefused>> {
-        Box::pin(std::future::ready(self.advance(&data)))
+        Box::pin(async move {
+            if matches!(self.state, State::Begun | State::Asked) {
+                let logins = &self.bridge.shared.logins;
+                let waited = logins.checks().wait_at(self.peer.address.ip()).await;
+                waited.map_err(|_| LoginRefused::Unavailable)?;
+            }
+            self.advance(&data)
+        })
     }
 }

@@ -4,15 +4,17 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use distkv_broker::hooks::{
-    Condition, Mark, Principal, Provenance, Replay, RetainRefused, RetainedMessage, Version,
+    Condition, Mark, Principal, Provenance, Replay, RetainRefused, RetainedMessage, Rights, Standing, Version,
 };
 use distkv_store::feed::{Carrier, Change};
 use distkv_store::meta::Meta;
 use distkv_store::path::PathBuilder;
-use distkv_store::view::{self, View, WriteError};
+use distkv_store::view::{self, View, Who, WriteError};
 
 use super::replay::{Nothing, Slices};
+use super::rights::{self, Limits};
 use super::{Shared, payload, provenance};
+use crate::auth::logins::{self, LoggedIn};
 
 thread_local! {
     /// Paths are built here: no allocation per message.
@@ -23,11 +25,55 @@ thread_local! {
 pub(super) struct User {
     bridge: Arc<Shared>,
     view: View,
+    basis: Basis,
+    /// What all his topics begin with, unseen by him.
+    mount: Option<String>,
+    /// What he may do; `None`: everything.
+    rights: Option<Box<dyn Rights>>,
+}
+
+/// Why somebody is here.
+pub(super) enum Basis {
+    /// Nobody has to log in.
+    Open {
+        /// Would he be let in without a name, if somebody had to?
+        anonymous: bool,
+    },
+    /// He has no name, and those without one are let in.
+    Anonymous,
+    /// He is a user, and has logged in.
+    Login(LoggedIn),
+    /// His session was restored, and there is no such user any more.
+    Gone,
 }
 
 impl User {
-    pub(super) fn new(bridge: Arc<Shared>, view: View) -> Self {
-        Self { bridge, view }
+    /// Somebody as he may be here. `None`: he has a root in which there can be no topics.
+    pub(super) fn new(bridge: Arc<Shared>, client: &str, name: Option<&str>, basis: Basis) -> Option<Self> {
+        let who = match &basis {
+            Basis::Open { .. } | Basis::Gone => Who::user(name.map(Arc::from)),
+            Basis::Anonymous => bridge.logins.anonymous(),
+            Basis::Login(login) => login.who(),
+        };
+        // The broker puts the root in front of topics.
+        let view = bridge.store.view(who.with_client(client.into()).absolute());
+        let mount = bridge.mapping.prefix(view.root().as_path())?;
+        let rights: Option<Box<dyn Rights>> = match &basis {
+            Basis::Open { .. } => None,
+            Basis::Gone => Some(Box::new(rights::Nothing)),
+            Basis::Anonymous | Basis::Login(_) => {
+                let access = Arc::clone(bridge.store.access());
+                Some(Box::new(Limits::new(bridge.mapping.clone(), view.clone(), access)))
+            }
+        };
+        let mount = (!mount.is_empty()).then_some(mount);
+        Some(Self { bridge, view, basis, mount, rights })
+    }
+
+    /// Somebody who may do nothing.
+    pub(super) fn gone(bridge: Arc<Shared>, client: &str) -> Self {
+        let view = bridge.store.view(Who::user(None).with_client(client.into()));
+        Self { bridge, view, basis: Basis::Gone, mount: None, rights: Some(Box::new(rights::Nothing)) }
     }
 
     fn write(
@@ -74,17 +120,46 @@ impl Principal for User {
         self.view.who().name().map(AsRef::as_ref)
     }
 
+    fn rights(&self) -> Option<&dyn Rights> {
+        self.rights.as_deref()
+    }
+
+    fn mount(&self) -> Option<&str> {
+        self.mount.as_deref()
+    }
+
+    fn standing(&self) -> Standing {
+        let logins = &self.bridge.logins;
+        match &self.basis {
+            Basis::Open { .. } if !logins.are_on() => Standing::Welcome,
+            Basis::Open { anonymous: true } => Standing::LogInAnew,
+            Basis::Open { anonymous: false } | Basis::Gone => Standing::NotAuthorized,
+            Basis::Anonymous => Standing::Welcome,
+            Basis::Login(login) => match logins.standing(login) {
+                logins::Standing::Fine => Standing::Welcome,
+                logins::Standing::Moved => Standing::LogInAnew,
+                logins::Standing::Gone => Standing::NotAuthorized,
+            },
+        }
+    }
+
     fn retain(
         &self,
         message: &RetainedMessage<'_>,
         condition: Option<Condition<'_>>,
         deliver: &mut dyn FnMut(Option<&Provenance<'_>>),
     ) -> Result<Mark, RetainRefused> {
+        if matches!(self.basis, Basis::Gone) {
+            return Err(RetainRefused::Denied);
+        }
         // `deliver` routes a message and retains nothing, so the builder is free.
         PATH.with_borrow_mut(|path| self.write(path, message, condition, deliver))
     }
 
     fn replay(&self, filter: &str) -> Box<dyn Replay> {
+        if matches!(self.basis, Basis::Gone) {
+            return Box::new(Nothing);
+        }
         match self.bridge.mapping.pattern(filter) {
             Ok(pattern) => Box::new(Slices::new(self.bridge.mapping.clone(), self.view.clone(), pattern)),
             // Deeper or longer than any path: nothing can match.

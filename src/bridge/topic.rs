@@ -5,6 +5,7 @@
 //! and below `.distkv`), and string paths whose first element begins with `$`. A topic that begins with `$` is kept in
 //! internal data, where no wildcard of another topic reaches it [MQTT-4.7.2-1].
 
+use distkv_broker::topic;
 use distkv_store::path::{Element, Path, PathBuilder, PathError, PathRef, Pattern};
 
 /// The name below the null element under which topics that begin with `$` are kept.
@@ -52,13 +53,13 @@ impl Mapping {
     /// The topic of a path, appended to the empty `topic`. `false` if no topic stands for it.
     pub(super) fn topic(&self, path: PathRef<'_>, topic: &mut String) -> bool {
         if let Some(below) = path.below(self.dollar.as_path()) {
-            return below.join_strs('/', topic) && topic.starts_with('$');
+            return is_topic(below, topic) && topic.starts_with('$');
         }
         if path.is_internal() || path.starts_with(self.own.as_path()) {
             return false;
         }
         match path.below(self.mount.as_path()) {
-            Some(below) if !below.is_root() => below.join_strs('/', topic) && !topic.starts_with('$'),
+            Some(below) if !below.is_root() => is_topic(below, topic) && !topic.starts_with('$'),
             _ => false,
         }
     }
@@ -83,9 +84,29 @@ impl Mapping {
         Ok(pattern)
     }
 
+    /// What the topics begin with which a user sees who has `root` as the whole: nothing, or levels and a `/` behind them. `None`: no topic
+    /// lies there.
+    pub(super) fn prefix(&self, root: PathRef<'_>) -> Option<String> {
+        if root.is_root() || self.mount.as_path().starts_with(root) {
+            return Some(String::new());
+        }
+        let mut prefix = String::new();
+        let is_topic = self.topic(root, &mut prefix) && topic::check_name(&prefix).is_ok();
+        prefix.push('/');
+        is_topic.then_some(prefix)
+    }
+
     fn home(&self, topic: &str) -> PathRef<'_> {
         if topic.starts_with('$') { self.dollar.as_path() } else { self.mount.as_path() }
     }
+}
+
+/// Appends the elements as levels. `false`: one of them can't be one, as it is no string, or has a character in it that would make it another
+/// topic, or none.
+fn is_topic(path: PathRef<'_>, topic: &mut String) -> bool {
+    path.join_strs('/', topic)
+        && topic::levels(topic) == path.len()
+        && !topic.contains(|c| matches!(c, '+' | '#' | '\0'))
 }
 
 #[cfg(test)]
@@ -116,6 +137,22 @@ mod tests {
     }
 
     #[test]
+    fn a_root_is_a_prefix_of_topics_if_it_can_be_one() {
+        let prefix = |mount: &str, root: &str| {
+            let root: Path = root.parse().unwrap();
+            mapping(mount).prefix(root.as_path())
+        };
+        assert_eq!(prefix(":", "tenants.a").as_deref(), Some("tenants/a/"));
+        assert_eq!(prefix("home.mqtt", "home.mqtt.a").as_deref(), Some("a/"));
+        for root in [":", "home", "home.mqtt"] {
+            assert_eq!(prefix("home.mqtt", root).as_deref(), Some(""), "{root}");
+        }
+        for none in ["homes", "home.other", "home.mqtt.1", "home.mqtt.+", "home.mqtt.$x"] {
+            assert_eq!(prefix("home.mqtt", none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn topics_with_a_dollar_live_in_internal_data() {
         for mount in [":", "x"] {
             let path = there_and_back(&mapping(mount), "$bridge/state");
@@ -128,7 +165,7 @@ mod tests {
         let mapping = mapping(":");
         let refused = mapping.path(".distkv/x", &mut PathBuilder::new()).map(PathRef::to_path);
         assert_eq!(refused, Err(NoPlace::Internal));
-        for path in [":n.auth", ":.distkv.x", ":1.a", "a:t", "$sneaky.a", ":"] {
+        for path in [":n.auth", ":.distkv.x", ":1.a", "a:t", "$sneaky.a", ":", "a/b", "a.b/", "a.+", "#"] {
             let path: Path = path.parse().unwrap();
             assert!(!mapping.topic(path.as_path(), &mut String::new()), "{path}");
         }

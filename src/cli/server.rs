@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// Where MQTT clients connect; may be repeated [default: localhost:1883]
     #[arg(long, value_name = "ADDR")]
     mqtt: Vec<ListenSet>,
-    /// Where native clients connect; may be repeated [default: none]
+    /// Where native clients connect; may be repeated [default: localhost:27586]
     #[arg(long, value_name = "ADDR")]
     native: Vec<ListenSet>,
     /// Where health and metrics are; may be repeated [default: 127.0.0.1:27588]

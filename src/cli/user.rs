@@ -1,13 +1,13 @@
 //! `distkv user`: what is to be known of users. So far one verb, which makes a line for the file of SCRAM users.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
+use super::password;
 use crate::auth::scram::{self, ITERATIONS_MIN, SALT_BYTES, Verifier};
 
 /// Make what the server has to know of a user
@@ -47,80 +47,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             scram::NAME_MAX
         );
     }
-    let password = match &args.password_file {
-        Some(file) => read_file(file)?,
-        None if io::stdin().is_terminal() => ask(name)?,
-        None => first_line(&mut io::stdin().lock()).context("can't read the password")?,
-    };
-    if password.is_empty() {
-        bail!("the password is empty");
-    }
+    let password = password::new(name, args.password_file.as_deref())?;
     let mut salt = [0; SALT_BYTES];
     getrandom::fill(&mut salt).context("the system gives no random numbers")?;
     let verifier = Verifier::of_password(password.as_bytes(), &salt, args.iterations)?;
     writeln!(io::stdout(), "{name}:{verifier}")?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn read_file(file: &Path) -> anyhow::Result<String> {
-    let what = || format!("can't read the password from {}", file.display());
-    let opened = std::fs::File::open(file).with_context(what)?;
-    first_line(&mut io::BufReader::new(opened)).with_context(what)
-}
-
-fn first_line(from: &mut dyn io::BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    from.read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn ask(name: &str) -> anyhow::Result<String> {
-    let first = prompt(&format!("Password of {name}: "))?;
-    if prompt("Once more: ")? != first {
-        bail!("the two passwords differ");
-    }
-    Ok(first)
-}
-
-/// Asks on the terminal, which does not show what is typed.
-fn prompt(words: &str) -> anyhow::Result<String> {
-    let mut out = io::stderr();
-    write!(out, "{words}")?;
-    let hidden = Hidden::new().context("can't turn the echo of the terminal off")?;
-    let line = first_line(&mut io::stdin().lock());
-    drop(hidden);
-    writeln!(out)?;
-    Ok(line?)
-}
-
-/// As long as it lives, the terminal shows nothing of what is typed.
-struct Hidden(Termios);
-
-impl Hidden {
-    fn new() -> io::Result<Self> {
-        let before = termios::tcgetattr(io::stdin())?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        termios::tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        // If it fails, there is nobody to tell.
-        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_the_first_line_without_its_end() {
-        for text in ["a b", "a b\n", "a b\r\nc"] {
-            assert_eq!(first_line(&mut text.as_bytes()).unwrap(), "a b");
-        }
-    }
 }

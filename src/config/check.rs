@@ -14,7 +14,8 @@ pub enum Rule {
     /// Open to others, but there are no users.
     #[error(
         "`mqtt.listen`: {0} can be reached from other machines, and there are no users, so everybody could read and \
-         write everything. If that is meant, set `mqtt.allow_anonymous = true`; else listen on localhost only"
+         write everything. If that is meant, set `mqtt.allow_anonymous = true`; else make a user first (`distkv user add \
+         NAME --admin --data-dir DIR`), or listen on localhost only"
     )]
     OpenToAll(Listen),
     /// A node's name that can't be one.
@@ -35,6 +36,12 @@ pub enum Rule {
     /// A face that does not exist yet.
     #[error("`{0}`: this version has no {1}; leave the key out, or set it to its default")]
     NotBuilt(&'static str, &'static str),
+    /// A window that can't work.
+    #[error("`native.window` is at least 4: below that a stream would wait for ever")]
+    NativeWindow,
+    /// Files that TLS of the native port needs.
+    #[error("`native.tls`: `certificate` and `key` must name files")]
+    NativeTls,
     /// A QoS that is none.
     #[error("`mqtt.offer.maximum_qos` is 0, 1 or 2")]
     MaximumQos,
@@ -52,11 +59,6 @@ impl Config {
         if self.mqtt.listen.is_none() && self.listener.is_empty() {
             return Err(Rule::NoFace);
         }
-        if let Some(listen) = self.mqtt.listen.reachable()
-            && !self.mqtt.allow_anonymous
-        {
-            return Err(Rule::OpenToAll(listen));
-        }
         let offer = &self.mqtt.offer;
         if offer.maximum_qos > 2 {
             return Err(Rule::MaximumQos);
@@ -67,6 +69,7 @@ impl Config {
             return Err(Rule::Redirect(offer.redirect.clone()));
         }
         self.check_unbuilt()?;
+        self.check_native()?;
         self.check_listeners()?;
         if !self.node.is_empty() {
             NodeName::new(&self.node).map_err(Rule::Node)?;
@@ -84,10 +87,36 @@ impl Config {
             ("http.max_connections", self.http.max_connections > 0),
             ("http.header_timeout", self.http.header_timeout > zero),
         ];
-        let zeros = positive.map(|(key, holds)| (key, !holds)).into_iter().chain(self.limits.zeros());
+        let zeros = positive
+            .map(|(key, holds)| (key, !holds))
+            .into_iter()
+            .chain(self.limits.zeros())
+            .chain(self.native.zeros());
         match zeros.into_iter().find(|(_, zero)| *zero) {
             Some((key, _)) => Err(Rule::Zero(key)),
             None => Ok(()),
+        }
+    }
+
+    /// Checks that there are ways in for somebody, and not for everybody by mistake. `logins`: users have to log in.
+    pub fn check_users(&self, logins: bool) -> Result<(), Rule> {
+        if logins {
+            return Ok(());
+        }
+        match self.mqtt.listen.reachable() {
+            Some(listen) if !self.mqtt.allow_anonymous => Err(Rule::OpenToAll(listen)),
+            _ => self.check_listeners_users(),
+        }
+    }
+
+    fn check_native(&self) -> Result<(), Rule> {
+        if self.native.window < crate::native::wire::WINDOW_MIN {
+            return Err(Rule::NativeWindow);
+        }
+        let named = |path: &std::path::Path| !path.as_os_str().is_empty();
+        match &self.native.tls {
+            Some(tls) if !named(&tls.certificate) || !named(&tls.key) => Err(Rule::NativeTls),
+            _ => Ok(()),
         }
     }
 
@@ -95,7 +124,6 @@ impl Config {
     fn check_unbuilt(&self) -> Result<(), Rule> {
         let cluster = &self.cluster;
         let unbuilt = [
-            ("native.listen", "native port yet", self.native.listen.is_none()),
             ("cluster.listen", "cluster yet", cluster.listen.is_none()),
             ("cluster.join", "cluster yet", cluster.join.is_empty()),
             ("cluster.secret_file", "cluster yet", cluster.secret_file.as_os_str().is_empty()),

@@ -11,6 +11,10 @@ use super::{Config, ListenSet, Listener, Proxy, Tls};
 /// The variables that set keys begin with this; then the key in capitals, with `__` for the dot.
 const ENV_PREFIX: &str = "DISTKV_";
 
+/// What the client verbs of the command line read from the environment.
+const CLIENT_VARIABLES: &[&str] =
+    &["SERVER", "USER", "PASSWORD", "PASSWORD_FILE", "CA", "TLS", "CLIENT_CONFIG"];
+
 /// One value from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
@@ -30,13 +34,14 @@ impl Override {
 
     /// The values among the variables of an environment.
     ///
-    /// `DISTKV_CONFIG` names the file itself and is no key. Variables that Kubernetes sets for a service which is named
+    /// `DISTKV_CONFIG` names the file itself and is no key, nor are the client's own (`DISTKV_SERVER`...). Variables that Kubernetes sets for a service which is named
     /// `distkv` (`DISTKV_SERVICE_HOST`, `DISTKV_PORT_1883_TCP`...) are none either.
     pub fn from_env(variables: impl Iterator<Item = (String, String)>) -> Vec<Self> {
         let mut all: Vec<Self> = variables
             .filter_map(|(name, value)| {
                 let rest = name.strip_prefix(ENV_PREFIX)?;
                 let foreign = rest == "CONFIG"
+                    || CLIENT_VARIABLES.contains(&rest)
                     || rest == "PORT"
                     || rest.starts_with("PORT_")
                     || rest.starts_with("SERVICE_");

@@ -115,7 +115,11 @@ fn a_wrong_key_of_a_listener_is_named_with_the_nearest_one() {
 
 #[test]
 fn a_listener_that_can_not_work_is_refused_by_its_name() {
-    let check = |text: &str| match Config::from_toml(text).unwrap().check() {
+    let checked = |text: &str| {
+        let config = Config::from_toml(text).unwrap();
+        config.check().and_then(|()| config.check_users(false))
+    };
+    let check = |text: &str| match checked(text) {
         Err(Rule::Listener(name, rule)) => (name, rule),
         other => panic!("{other:?} for {text}"),
     };
@@ -256,11 +260,13 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn listening_to_others_demands_allow_anonymous() {
+fn listening_to_others_demands_users_or_allow_anonymous() {
     let open = set("mqtt.listen", "*:1883").unwrap();
-    assert_eq!(open.check(), Err(Rule::OpenToAll(Listen::Everywhere(1883))));
+    assert_eq!(open.check(), Ok(()));
+    assert_eq!(open.check_users(false), Err(Rule::OpenToAll(Listen::Everywhere(1883))));
+    assert_eq!(open.check_users(true), Ok(()));
     let meant = Config { mqtt: Mqtt { allow_anonymous: true, ..open.mqtt }, ..Config::default() };
-    assert_eq!(meant.check(), Ok(()));
+    assert_eq!(meant.check_users(false), Ok(()));
 }
 
 #[test]
@@ -274,7 +280,6 @@ fn a_name_and_a_root_that_can_not_be_are_refused() {
 #[test]
 fn faces_that_are_not_built_take_nothing_but_their_defaults() {
     for (key, value) in [
-        ("native.listen", "27586"),
         ("cluster.listen", "*:27587"),
         ("cluster.join", "10.0.0.1:27587"),
         ("cluster.secret_file", "secret"),
@@ -283,7 +288,14 @@ fn faces_that_are_not_built_take_nothing_but_their_defaults() {
         let broken = set(key, value).unwrap().check();
         assert!(matches!(broken, Err(Rule::NotBuilt(named, _)) if named == key), "{key}: {broken:?}");
     }
+}
+
+#[test]
+fn the_native_port_takes_sensible_values() {
     assert_eq!(set("native.listen", "none").unwrap().check(), Ok(()));
+    assert_eq!(set("native.listen", "*:27586").unwrap().check(), Ok(()));
+    assert_eq!(set("native.window", "3").unwrap().check(), Err(Rule::NativeWindow));
+    assert_eq!(set("native.streams", "0").unwrap().check(), Err(Rule::Zero("native.streams")));
 }
 
 #[test]

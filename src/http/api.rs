@@ -1,12 +1,13 @@
 //! `/api`: what an operator asks about clients and delayed messages and does to them, as JSON. `docs/http-api.md` is its description for people.
 //!
-//! There are no users yet, so [`guard`] lets only this machine in, and no web page of anybody else.
+//! Who may ask is said by [`login`](super::login); [`guard`] keeps web pages of others out, and, while there are no users, other machines.
 
 mod delayed;
-mod guard;
+pub(super) mod guard;
 mod render;
+mod rights;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -14,7 +15,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{delete, get, post};
-use axum::{Extension, Router, middleware};
+use axum::{Router, middleware};
 use distkv_broker::Broker;
 use distkv_broker::clients::{self, NotDropped};
 use distkv_broker::codec::ProtocolVersion;
@@ -22,39 +23,57 @@ use distkv_broker::topic;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::login::{self, Door};
+use crate::auth::logins::Logins;
+use crate::bridge::Bridge;
+
 /// Items of a page where nothing is said.
 const PAGE: usize = 100;
 
-/// The broker, once there is one.
-pub(super) type Source = Arc<OnceLock<Arc<Broker>>>;
+/// What is shown.
+pub(super) struct Shown {
+    pub(super) broker: Arc<Broker>,
+    pub(super) bridge: Bridge,
+    pub(super) logins: Arc<Logins>,
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shown").finish_non_exhaustive()
+    }
+}
+
+/// It, once it is there.
+pub(super) type Source = Arc<OnceLock<Arc<Shown>>>;
 
 /// All of `/api`, for one peer.
-pub(super) fn router(broker: Source, peer: SocketAddr) -> Router {
+pub(super) fn router(door: &Door) -> Router {
     Router::new()
         .route("/api/clients", get(list))
         .route("/api/clients/{id}", get(one).delete(drop_session))
         .route("/api/clients/{id}/subscriptions", get(subscriptions))
         .route("/api/clients/{id}/disconnect", post(disconnect))
+        .route("/api/clients/{id}/drops", get(rights::drops))
+        .route("/api/acl/why", get(rights::why))
         .route("/api/subscriptions", get(who_gets))
         .route("/api/delayed", get(delayed::list))
         .route("/api/delayed/{number}", delete(delayed::cancel))
         .route("/api/{*other}", axum::routing::any(other))
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn(guard::check))
-        .layer(Extension(guard::Peer(peer)))
-        .with_state(broker)
+        .layer(middleware::from_fn_with_state(door.clone(), login::check_api))
+        .with_state(Arc::clone(&door.face.shown))
 }
 
 /// What is wrong with a request, and what to do about it.
 #[derive(Debug)]
-struct Problem {
+pub(super) struct Problem {
     status: StatusCode,
     error: String,
     help: &'static str,
 }
 
 impl Problem {
-    fn new(status: StatusCode, error: impl Into<String>, help: &'static str) -> Self {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>, help: &'static str) -> Self {
         Self { status, error: error.into(), help }
     }
 
@@ -137,7 +156,7 @@ async fn list(
         after: parameters.after,
         limit: limit(parameters.limit)?,
     };
-    let page = there(&broker)?.clients(&query).await;
+    let page = there(&broker)?.broker.clients(&query).await;
     let next = page.items.last().filter(|_| page.more).map(|client| &*client.id);
     let clients: Vec<Value> = page.items.iter().map(render::client).collect();
     Ok(Json(json!({ "clients": clients, "next": next })))
@@ -145,7 +164,7 @@ async fn list(
 
 async fn one(State(broker): State<Source>, id: Id) -> Answer {
     let Path(id) = id?;
-    let client = there(&broker)?.client(&id).ok_or_else(|| Problem::unknown_client(&id))?;
+    let client = there(&broker)?.broker.client(&id).ok_or_else(|| Problem::unknown_client(&id))?;
     Ok(Json(render::client(&client)))
 }
 
@@ -156,7 +175,7 @@ async fn subscriptions(
 ) -> Answer {
     let (Path(id), Query(parameters)) = (id?, parameters?);
     let limit = limit(parameters.limit)?;
-    let page = there(&broker)?.subscriptions_of(&id, parameters.after.as_deref(), limit);
+    let page = there(&broker)?.broker.subscriptions_of(&id, parameters.after.as_deref(), limit);
     let page = page.ok_or_else(|| Problem::unknown_client(&id))?;
     let next = page.items.last().filter(|_| page.more).map(|last| &*last.filter);
     let subscriptions: Vec<Value> = page.items.iter().map(render::subscription).collect();
@@ -169,7 +188,7 @@ async fn disconnect(
     parameters: Result<Query<ReasonParameters>, QueryRejection>,
 ) -> Answer {
     let (Path(id), Query(parameters)) = (id?, parameters?);
-    let broker = there(&broker)?;
+    let broker = &there(&broker)?.broker;
     if broker.disconnect(&id, parameters.reason.as_deref().unwrap_or("-")) {
         return Ok(Json(json!({ "disconnected": id })));
     }
@@ -182,7 +201,7 @@ async fn disconnect(
 
 async fn drop_session(State(broker): State<Source>, id: Id) -> Answer {
     let Path(id) = id?;
-    match there(&broker)?.drop_session(&id).await {
+    match there(&broker)?.broker.drop_session(&id).await {
         Ok(()) => Ok(Json(json!({ "dropped": id }))),
         Err(NotDropped::Unknown) => Err(Problem::unknown_client(&id)),
         Err(busy @ NotDropped::Busy) => {
@@ -202,14 +221,14 @@ async fn who_gets(
         let help = "ask for one topic; /api/clients/{id}/subscriptions lists the filters of a client";
         return Err(Problem::new(StatusCode::BAD_REQUEST, error, help));
     }
-    let page = there(&broker)?.who_gets(&topic, limit(parameters.limit)?);
+    let page = there(&broker)?.broker.who_gets(&topic, limit(parameters.limit)?);
     let receivers: Vec<Value> = page.items.iter().map(render::receiver).collect();
     Ok(Json(json!({ "topic": topic, "subscriptions": receivers, "more": page.more })))
 }
 
 async fn other() -> Problem {
     let help = "there is /api/clients, /api/clients/{id}, /api/clients/{id}/subscriptions, \
-                /api/clients/{id}/disconnect, /api/subscriptions, /api/delayed and /api/delayed/{number}";
+                /api/clients/{id}/disconnect, /api/clients/{id}/drops, /api/subscriptions, /api/acl/why, /api/delayed and /api/delayed/{number}";
     Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path", help)
 }
 
@@ -218,7 +237,7 @@ async fn wrong_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know this method", help)
 }
 
-fn there(broker: &Source) -> Result<&Arc<Broker>, Problem> {
+fn there(broker: &Source) -> Result<&Arc<Shown>, Problem> {
     broker.get().ok_or_else(|| {
         let help = "try again when /health/ready answers 200";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is starting", help)

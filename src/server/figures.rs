@@ -7,7 +7,8 @@ use distkv_broker::Listener;
 use distkv_broker::metrics::{Kind as BrokerKind, Metrics};
 use distkv_store::store::Stats;
 
-use crate::http::{Kind, Sample, Value};
+use crate::http::{Kind, Sample, Source, Value};
+use crate::native::Face;
 
 /// The broker names and explains its numbers itself.
 pub(super) fn of_broker(metrics: &Metrics, tell: &mut dyn FnMut(Sample)) {
@@ -132,6 +133,17 @@ pub(super) fn of_store(stats: &Stats, tell: &mut dyn FnMut(Sample)) {
     counter("tombstones_purged_total", "Tombstones that were dropped for good.", whole(snapshots.purged));
     counter("feed_changes_total", "Changes of entries told to subscribers and watches.", whole(feed.told));
     counter("feed_lagged_total", "Watches that were ended since they did not keep up.", whole(feed.lagged));
+}
+
+/// Those of the native port.
+pub(super) fn of_native(face: &Arc<Face>) -> Source {
+    let face = Arc::clone(face);
+    Box::new(move |tell| {
+        for (name, help, value, grows) in face.figures().all() {
+            let kind = if grows { Kind::Counter } else { Kind::Gauge };
+            tell(sample(name, help, kind, whole(value)));
+        }
+    })
 }
 
 fn sample(name: &'static str, help: &'static str, kind: Kind, value: Value) -> Sample {

@@ -15,6 +15,8 @@ pub(super) struct Greeting<'a> {
     pub(super) node: &'a str,
     /// Where MQTT clients connect.
     pub(super) mqtt: &'a [Shown],
+    /// Where native clients connect.
+    pub(super) native: &'a Shown,
     /// Where health and metrics are.
     pub(super) http: &'a [SocketAddr],
     /// Where the data is.
@@ -39,6 +41,7 @@ impl Greeting<'_> {
                 version = env!("CARGO_PKG_VERSION"),
                 node = self.node,
                 mqtt = %Ways(self.mqtt),
+                native = %self.native,
                 http = %Addresses(self.http),
                 data_dir = %self.data_dir.display(),
                 entries = self.entries,
@@ -89,6 +92,7 @@ impl fmt::Display for Greeting<'_> {
             let face = if index == 0 { "MQTT" } else { "" };
             writeln!(f, "  {face:<8}{way}")?;
         }
+        writeln!(f, "  native  {}", self.native)?;
         writeln!(f, "  HTTP    {} (/health/ready, /metrics)", Addresses(self.http))?;
         match self.durability {
             Durability::Memory => writeln!(f, "  data    {}", self.promise())?,
@@ -141,6 +145,8 @@ impl fmt::Display for Addresses<'_> {
 mod tests {
     use super::*;
 
+    static NOWHERE: Shown = Shown { addresses: Vec::new(), path: None, speaks: String::new() };
+
     fn plain(addresses: &[&str]) -> [Shown; 1] {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
         [Shown { addresses, ..Shown::default() }]
@@ -150,6 +156,7 @@ mod tests {
         Greeting {
             node: "lab",
             mqtt,
+            native: &NOWHERE,
             http: &[],
             data_dir: Path::new("/data"),
             durability,
@@ -183,7 +190,10 @@ mod tests {
         ways[0].speaks = "TLS".to_owned();
         ways.push(Shown { path: Some("/run/mqtt.sock".to_owned()), ..Shown::default() });
         let text = greeting(&ways, Durability::Always).to_string();
-        assert!(text.contains("  MQTT    127.0.0.1:8883 (TLS)\n          /run/mqtt.sock\n  HTTP"), "{text}");
+        assert!(
+            text.contains("  MQTT    127.0.0.1:8883 (TLS)\n          /run/mqtt.sock\n  native"),
+            "{text}"
+        );
         assert!(!text.contains("mosquitto_sub"), "without plain MQTT these lines would not work: {text}");
         let status = greeting(&ways, Durability::Always).status();
         assert_eq!(status, "serving MQTT on 127.0.0.1:8883 (TLS), /run/mqtt.sock");

@@ -13,10 +13,14 @@ use distkv_store::store::{Durability, OpenError, Options, Quota, Store};
 use distkv_store::ticks::NodeName;
 
 use super::figures;
+use crate::auth::checks::Bounds;
+use crate::auth::logins::{Logins, Rules};
+use crate::auth::password::Cost;
 use crate::auth::users::{List, Users};
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::http::{Failure, Source};
+use crate::native;
 
 /// A node with its data, from start to stop.
 pub(super) struct Node {
@@ -26,6 +30,7 @@ pub(super) struct Node {
     bridge: Bridge,
     /// Who may log in by SCRAM, if there is a file of them.
     users: Option<Arc<Users>>,
+    logins: Arc<Logins>,
 }
 
 impl Node {
@@ -36,7 +41,9 @@ impl Node {
         let (name, store) = open_store(config, &mut sessions)?;
         store.set_quota(quota(config));
         let mount: Path = config.mqtt.root.parse().context("`mqtt.root`")?;
-        let bridge = Bridge::new(store.clone(), mount, users.clone()).context("`mqtt.root`")?;
+        let logins = Logins::new(store.clone(), rules(config), users.clone()).context("`auth`")?;
+        let logins = Arc::new(logins);
+        let bridge = Bridge::new(store.clone(), mount, Arc::clone(&logins)).context("`mqtt.root`")?;
         let hooks = Arc::new(bridge.clone());
         let broker = Arc::new(Broker::new(config.broker_limits(), hooks.clone(), hooks));
         let mut strange = 0_u64;
@@ -50,7 +57,7 @@ impl Node {
             tracing::warn!("{strange} records of sessions can't be understood and are left out");
         }
         bridge.attach(&broker);
-        Ok(Self { name, store, broker, bridge, users })
+        Ok(Self { name, store, broker, bridge, users, logins })
     }
 
     /// Takes up the sessions of before, and serves clients on these sockets.
@@ -66,6 +73,27 @@ impl Node {
     /// The broker, for those who ask about clients.
     pub(super) fn broker(&self) -> Arc<Broker> {
         Arc::clone(&self.broker)
+    }
+
+    /// Who may log in, for the other faces.
+    pub(super) fn logins(&self) -> Arc<Logins> {
+        Arc::clone(&self.logins)
+    }
+
+    /// The bridge, for those who ask about rights.
+    pub(super) fn bridge(&self) -> Bridge {
+        self.bridge.clone()
+    }
+
+    /// Closes the connections of users who may not stay, as long as it is polled.
+    pub(super) fn watch_users(&self) -> impl Future<Output = ()> + use<> {
+        self.bridge.clone().watch_users(Arc::clone(&self.broker))
+    }
+
+    /// The native port's face to this node.
+    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
+        let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
+        Arc::new(native::Face::new(self.name.as_str(), store, broker, config.native.options()))
     }
 
     /// The node's name.
@@ -159,6 +187,23 @@ fn open_store(config: &Config, sessions: &mut Records) -> anyhow::Result<(NodeNa
     };
     tell_recovery(&report.recovery);
     Ok((name, store))
+}
+
+/// What checking logins takes.
+fn rules(config: &Config) -> Rules {
+    let auth = &config.auth;
+    let half = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    let parallel = if auth.parallel == 0 { half } else { auth.parallel };
+    let memory_kib = u32::try_from(auth.argon2_memory.0 >> 10).unwrap_or(u32::MAX);
+    Rules {
+        bounds: Bounds {
+            cost: Cost { memory_kib, passes: auth.argon2_passes, lanes: 1 },
+            parallel,
+            queue: auth.queue,
+        },
+        anonymous_acl: auth.anonymous_acl.as_str().into(),
+        allow_test: config.native.test_users,
+    }
 }
 
 /// What clients may bring the store to.

@@ -13,6 +13,7 @@ use distkv_broker::{ConnectionRate, ListenerConfig, Versions};
 
 use super::bind::{self, Bound, BoundUnix, Face, Options, UnixFile};
 use super::certificates::Certificates;
+use super::native;
 use crate::config::{self, Config, MqttVersion, Place, Protocol, ProxyUserFrom, Trusted};
 
 const MQTT: &str = "MQTT";
@@ -56,6 +57,14 @@ pub(super) struct Shown {
     pub(super) speaks: String,
 }
 
+impl Shown {
+    /// What is said of the native port.
+    pub(super) fn native(open: &native::Open) -> Self {
+        let speaks = if open.is_encrypted() { "TLS".to_owned() } else { String::new() };
+        Self { addresses: open.addresses(), path: None, speaks }
+    }
+}
+
 impl Taken {
     /// Reads the files of TLS, and takes all addresses.
     pub(super) fn new(config: &Config, certificates: &Certificates) -> anyhow::Result<Self> {
@@ -63,7 +72,13 @@ impl Taken {
         if !config.mqtt.listen.is_none() {
             let face = Face::new(MQTT, "--mqtt");
             let sockets = Sockets::Ip(bind::bind(&face, &config.mqtt.listen)?);
-            ways.push(Way { config: ListenerConfig::default(), sockets });
+            let listener = Arc::new(distkv_broker::Listener {
+                allow_anonymous: config.mqtt.allow_anonymous,
+                // What others can reach is never open by itself.
+                open_without_users: config.mqtt.listen.reachable().is_none(),
+                ..distkv_broker::Listener::default()
+            });
+            ways.push(Way { config: ListenerConfig { listener, ..ListenerConfig::default() }, sockets });
         }
         for listener in &config.listener {
             ways.push(take(listener, certificates)?);
@@ -146,6 +161,7 @@ fn for_broker(listener: &config::Listener, name: String) -> distkv_broker::Liste
             v5: speaks(MqttVersion::V5),
         },
         allow_anonymous: listener.allow_anonymous,
+        open_without_users: false,
         mount_point: (!listener.mount_point.is_empty()).then(|| listener.mount_point.as_str().into()),
         max_connections: (listener.max_connections > 0).then_some(listener.max_connections),
         max_packet_bytes: (listener.packet_bytes.0 > 0).then(|| listener.packet_bytes.as_usize()),

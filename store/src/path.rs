@@ -283,6 +283,25 @@ impl<'a> PathRef<'a> {
         Self { bytes: self.bytes.get(..len).unwrap_or_default() }
     }
 
+    /// The path without its first `count` elements; nothing is left if there are no more.
+    pub fn without(self, count: usize) -> Self {
+        let front = self.first(count).bytes.len();
+        Self { bytes: self.bytes.get(front..).unwrap_or_default() }
+    }
+
+    /// How many elements this path has in common, from the front, with the path whose byte form is `other`; and what follows them.
+    pub fn beyond(self, other: &[u8]) -> (usize, Self) {
+        let (mut rest, mut other, mut count) = (self.bytes, other, 0);
+        while let Some(len) = element::len(rest)
+            && let Some((first, behind)) = rest.split_at_checked(len)
+            && let Some(others) = other.strip_prefix(first)
+        {
+            (rest, other) = (behind, others);
+            count += 1;
+        }
+        (count, Self { bytes: rest })
+    }
+
     /// Where its elements end in the byte form, one after another.
     pub(crate) fn ends(self) -> impl Iterator<Item = usize> + 'a {
         let mut end = 0;
@@ -413,6 +432,17 @@ impl PathBuilder {
         self.pushed(before)
     }
 
+    /// Where it stands now, for [`PathBuilder::return_to`].
+    pub fn mark(&self) -> BuilderMark {
+        BuilderMark { bytes: self.bytes.len(), elements: self.elements }
+    }
+
+    /// Takes back what was appended since `mark` was taken.
+    pub fn return_to(&mut self, mark: BuilderMark) {
+        self.bytes.truncate(mark.bytes);
+        self.elements = self.elements.min(mark.elements);
+    }
+
     /// Appends all elements of a path.
     pub fn push_path(&mut self, path: PathRef<'_>) -> Result<(), PathError> {
         let elements = self.elements + path.len();
@@ -449,6 +479,13 @@ impl PathBuilder {
         self.bytes.truncate(before);
         Err(error)
     }
+}
+
+/// A place in a [`PathBuilder`].
+#[derive(Clone, Copy, Debug)]
+pub struct BuilderMark {
+    bytes: usize,
+    elements: usize,
 }
 
 #[cfg(test)]

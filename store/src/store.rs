@@ -239,6 +239,16 @@ impl Store {
         self.0.shared.read().replica.tock()
     }
 
+    /// The number of the last event that was made here; 0 if there was none.
+    pub fn last_tick(&self) -> Tick {
+        Tick(self.0.shared.read().replica.next_tick().0.saturating_sub(1))
+    }
+
+    /// The end of the journal: everything that has happened so far lies before it.
+    pub fn end(&self) -> Lsn {
+        self.0.shared.journal.end()
+    }
+
     /// This life of the node.
     pub fn life(&self) -> Life {
         self.0.shared.read().replica.origin().life()

@@ -142,21 +142,41 @@ impl Value {
 
     /// The path, if this is extension 3 or an array.
     pub fn to_path(&self) -> Result<Path, ValueError> {
-        let mut tokens = self.tokens();
         let mut builder = PathBuilder::new();
-        match tokens.next() {
-            Some(Token::Ext(EXT_PATH, packed)) => {
-                tokens = Tokens { rest: packed };
-                check_all(packed)?;
-            }
-            Some(Token::Array(_)) => {}
-            _ => return Err(ValueError::NotAPath),
-        }
-        while let Some(token) = tokens.next() {
-            builder.push(&element(token, &mut tokens, 0)?)?;
-        }
+        path_into(&self.0, &mut builder)?;
         Ok(builder.finish())
     }
+}
+
+/// Appends to `path` the path that is the value `encoded`: extension 3 or an array. After an error `path` is as it was. Safe on bytes
+/// from anywhere.
+pub fn path_into(encoded: &[u8], path: &mut PathBuilder) -> Result<(), ValueError> {
+    let mut tokens = Tokens { rest: encoded };
+    let mut left = match tokens.next() {
+        Some(Token::Ext(EXT_PATH, packed)) => {
+            check_all(packed)?;
+            tokens = Tokens { rest: packed };
+            u32::MAX
+        }
+        Some(Token::Array(count)) => count,
+        _ => return Err(ValueError::NotAPath),
+    };
+    let before = path.mark();
+    while left > 0
+        && let Some(token) = tokens.next()
+    {
+        left -= 1;
+        let pushed = match token {
+            // The usual element needs no copy of its own.
+            Token::Str(name) => path.push_str(name).map_err(ValueError::from),
+            token => element(token, &mut tokens, 0).and_then(|element| Ok(path.push(&element)?)),
+        };
+        if let Err(error) = pushed {
+            path.return_to(before);
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Value {

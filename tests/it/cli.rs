@@ -126,8 +126,7 @@ fn an_open_port_without_users_must_be_meant() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     for (flags, what) in [
-        (&["--native", "27586"][..], "native port"),
-        (&["--cluster", "127.0.0.1:27587"], "cluster"),
+        (&["--cluster", "127.0.0.1:27587"][..], "cluster"),
         (&["--join", "127.0.0.1:27587"], "cluster"),
         (&["--cluster-secret-file", "secret"], "cluster"),
         (&["--init"], "cluster"),

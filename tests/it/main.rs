@@ -20,6 +20,7 @@ mod kill;
 mod listeners;
 mod metrics;
 mod mqtt_cli;
+mod native;
 mod quick_start;
 mod rates;
 mod replay;

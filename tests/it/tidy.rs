@@ -14,7 +14,14 @@ const PURE: &[&str] = &[
     "broker/src/trie",
     "broker/src/rate",
     "broker/src/flapping",
+    "src/auth/delays",
+    "src/auth/digest",
+    "src/auth/password",
     "src/auth/scram",
+    "src/client/backoff",
+    "src/client/exchange",
+    "src/native/wire",
+    "src/auth/secrets",
     "store/src/path",
     "store/src/value",
     "store/src/meta",
@@ -33,6 +40,8 @@ const TASKS: &[&str] = &[
     "src/server",
     "src/bench",
     "src/cli",
+    // The tasks of a client of the native port: each ends with the handle that needs it.
+    "src/client/tasks",
     "broker/src/tasks",
     // The threads that sync and that write snapshots: named, and joined when the store is dropped.
     "store/src/journal",

@@ -61,8 +61,10 @@ impl Query {
         }
         let mut locked = client.lock();
         let address = locked.presence().and_then(|presence| presence.peer.ip());
+        let claimed = locked.presence().and_then(|presence| presence.claimed.clone());
         let session = locked.session();
-        self.user.as_deref().is_none_or(|user| session.user().is_some_and(|known| **known == *user))
+        let user = session.user().cloned().or(claimed);
+        self.user.as_deref().is_none_or(|wanted| user.is_some_and(|user| *user == *wanted))
             && self.address.is_none_or(|wanted| address == Some(wanted.to_canonical()))
             && self.version.is_none_or(|version| session.version() == version)
             && self.connected.is_none_or(|connected| session.is_connected() == connected)

@@ -100,7 +100,7 @@ impl<T: Transport> Connection<T> {
     }
 
     fn log_in_again(&mut self, principal: Arc<dyn Principal>) {
-        self.client.lock().log_in(Arc::clone(&principal));
+        self.client.lock().log_in(Arc::clone(&principal), self.manner.mount.clone());
         self.principal = principal;
     }
 

@@ -67,6 +67,7 @@ impl End {
             Self::TooFast(Rate::Messages) => Some(ReasonCode::MessageRateTooHigh),
             Self::Told(Close::TakenOver) => Some(ReasonCode::SessionTakenOver),
             Self::Told(Close::Administrative) => Some(ReasonCode::AdministrativeAction),
+            Self::Told(Close::NotAuthorized) => Some(ReasonCode::NotAuthorized),
             Self::Told(Close::Shutdown) => Some(ReasonCode::ServerShuttingDown),
             Self::LogFailed(_) | Self::Unavailable => Some(ReasonCode::ServerBusy),
         }
@@ -107,6 +108,7 @@ impl fmt::Display for End {
                 f.write_str("the client published more bytes than limits.publish_bytes_rate")
             }
             Self::Told(Close::Administrative) => f.write_str("an administrator closed the connection"),
+            Self::Told(Close::NotAuthorized) => f.write_str("the user may not log in any more"),
             Self::Told(Close::TakenOver) => f.write_str("the client connected anew"),
             Self::Told(Close::Shutdown | Close::Now) => f.write_str("the server stops"),
             Self::LogFailed(failed) => failed.fmt(f),

@@ -79,6 +79,9 @@ pub(super) async fn shake_hands<T: Transport>(
         Err(refusal) => refusal,
     };
     core.metrics.refused(refusal.reason);
+    if let Some(client) = &refusal.client {
+        core.note_refusal(client, &refusal.words);
+    }
     if let Some(left_out) = core.lines.allow(clock::now()) {
         tracing::info!(%peer, left_out, "connection refused: {}", refusal.words);
     }
@@ -132,12 +135,19 @@ async fn negotiate<T: Transport>(
     let keep_alive = hello::silence(hello.keep_alive(&limits, listener).0);
     let (clean, version) = (hello.clean, hello.version);
     let user = principal.user().or(hello.user.as_deref()).unwrap_or("-").to_owned();
+    let mount = match principal.mount() {
+        Some(root) => {
+            hello.mount_will(root);
+            Some(format!("{root}{}", listener.mount_point.as_deref().unwrap_or_default()).into())
+        }
+        None => listener.mount_point.clone(),
+    };
     let manner = Manner {
         problem_information: hello.problem_information,
         maximum_packet: hello.maximum_packet,
         bridge: hello.bridge,
         method: hello.authentication.as_ref().map(|used| Arc::clone(&used.method)),
-        mount: listener.mount_point.clone(),
+        mount,
     };
     let proof = proof.as_deref();
     let begun = Begin { core, seat: &seat, peer, limits: &limits, proof, manner: &manner };
@@ -220,10 +230,8 @@ impl Begin<'_> {
             core.metrics.subscriptions.sub(core.router.unsubscribe(client, &filters) as u64);
         }
         let waited = core.wills.cancel(&client.id);
-        // The one who was proven, whatever the CONNECT says beside it.
-        if let Some(user) = principal.user() {
-            hello.user = Some(user.into());
-        }
+        // Kept is who was proven, whatever the CONNECT says beside it: the session goes on with his rights after a restart.
+        let claimed = std::mem::replace(&mut hello.user, principal.user().map(Arc::from));
         let connect = hello.for_session(self.limits, || core.records.number());
         let keep_alive = hello.keep_alive(self.limits, &self.peer.listener).0;
         let presence = Presence {
@@ -231,6 +239,7 @@ impl Begin<'_> {
             listener: Arc::clone(&self.peer.listener),
             since: now,
             keep_alive,
+            claimed,
         };
         let mut recorder = core.records.recorder();
         let mut locked = client.lock();
@@ -248,7 +257,7 @@ impl Begin<'_> {
         }
         let connected = locked.session().connect(connect, now, &mut recorder);
         let before = locked.principal();
-        locked.log_in(Arc::clone(principal));
+        locked.log_in(Arc::clone(principal), self.manner.mount.clone());
         locked.set_presence(presence);
         let connack = hello.connack(connected.session_present, self.limits, &self.peer.listener, self.proof);
         client.outbox.open(self.limits, hello.taste(self.limits, self.manner.mount.as_deref()), &connack);

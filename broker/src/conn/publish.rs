@@ -12,7 +12,7 @@ use crate::delayed::{self, Delay};
 use crate::hooks::{Condition, Mark, Version};
 use crate::message::QoS;
 use crate::metrics::Dropped;
-use crate::router::{Accepted, Carried, Expiry, Outgoing, Routing, accept_if};
+use crate::router::{Accepted, Carried, Expiry, Outgoing, Routing, accept_if, why_dropped};
 use crate::session::{Incoming, Origin, PacketId};
 use crate::transport::Transport;
 use crate::{clock, topic};
@@ -193,7 +193,7 @@ impl<T: Transport> Connection<T> {
             }
             Accepted::Dropped(reason) => {
                 self.client.counts.drop(reason, 1);
-                tracing::debug!(client = &*self.client.id, topic = message.topic, ?reason, "publish dropped");
+                self.note(message, reason);
                 Ok(Outcome::of(code_for(reason)))
             }
             Accepted::Conflict(now) => {
@@ -222,7 +222,8 @@ impl<T: Transport> Connection<T> {
                 Outcome { mark, ..Outcome::of(ReasonCode::Success) }
             }
             Err(reason) => {
-                tracing::debug!(client = &*self.client.id, topic = message.topic, ?reason, "publish dropped");
+                self.client.counts.drop(reason, 1);
+                self.note(message, reason);
                 Outcome::of(code_for(reason))
             }
         }
@@ -245,8 +246,15 @@ impl<T: Transport> Connection<T> {
 
     fn dropped(&self, message: &Outgoing<'_>, reason: Dropped, code: ReasonCode) -> Outcome {
         self.core.metrics.dropped(reason, 1);
-        tracing::debug!(client = &*self.client.id, topic = message.topic, %code, "publish dropped");
+        self.client.counts.drop(reason, 1);
+        self.note(message, reason);
         Outcome::of(code)
+    }
+
+    /// Notes a message of the client that was dropped.
+    fn note(&self, message: &Outgoing<'_>, reason: Dropped) {
+        let why = || why_dropped(&*self.principal, message, reason);
+        self.client.note_with(reason.name(), message.topic, why, &self.core);
     }
 
     /// What is beyond the offer ends the connection, in MQTT 5 with the reason for it [MQTT5-3.2.2-11, 3.2.2-14].

@@ -344,7 +344,7 @@ fn give(client: &Client, message: &Outgoing<'_>, terms: &Terms, routing: &mut Ro
     let mut frames = Frames::new(message, routing.take_buffers());
     if terms.qos == QoS::AtMostOnce {
         if !put(&mut client.outbox.lock(), &mut frames, terms, None, false, &mut routing.dirty) {
-            client.lose(Dropped::TooLarge, 1, core);
+            client.lose(Dropped::TooLarge, 1, message.topic, core);
         }
         routing.give_buffers(frames.into_buffers());
         return;
@@ -355,7 +355,7 @@ fn give(client: &Client, message: &Outgoing<'_>, terms: &Terms, routing: &mut Ro
     let mut locked = client.lock();
     let mut outbox = client.outbox.lock();
     if outbox.is_choosy() && !outbox.takes(frames.len_for(outbox.shape(), terms, true)) {
-        client.lose(Dropped::TooLarge, 1, core);
+        client.lose(Dropped::TooLarge, 1, message.topic, core);
         routing.give_buffers(frames.into_buffers());
         return;
     }
@@ -366,7 +366,7 @@ fn give(client: &Client, message: &Outgoing<'_>, terms: &Terms, routing: &mut Ro
             outbox.mark(recorder.mark());
         }
         Delivery::Queued { .. } => locked.count_queue(core),
-        Delivery::Dropped(_) => client.lose(Dropped::QueueFull, 1, core),
+        Delivery::Dropped(_) => client.lose(Dropped::QueueFull, 1, message.topic, core),
     }
     routing.give_buffers(frames.into_buffers());
 }

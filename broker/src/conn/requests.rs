@@ -12,7 +12,7 @@ use crate::hooks::Condition;
 use crate::topic;
 
 /// Topics of the broker's own words to one client.
-pub(super) const OWN_TOPICS: &str = "$distkv/";
+pub(crate) const OWN_TOPICS: &str = "$distkv/";
 /// Where the end of a replay is told.
 pub(super) const REPLAY_TOPIC: &str = "$distkv/replay/";
 /// The longest name of a replay, in bytes.

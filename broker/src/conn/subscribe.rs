@@ -8,7 +8,7 @@ use super::end::End;
 use super::replays::Marker;
 use super::requests::{self, Asked};
 use crate::codec::{self, ReasonCode, RetainHandling, Subscribe, Unsubscribe, UserProperties};
-use crate::hooks::Mark;
+use crate::hooks::{Action, Mark};
 use crate::limits::Offer;
 use crate::message::QoS;
 use crate::records::Recorder;
@@ -20,6 +20,9 @@ use crate::transport::Transport;
 /// Filters of one SUBSCRIBE that are looked at whatever the limit of subscriptions is; and filters whose replay is asked for in one
 /// PUBLISH, of which further ones are left out.
 const FILTERS_AT_ONCE: usize = 1024;
+
+/// What a refused subscription is called in the journal of drops.
+const SUBSCRIBE_DENIED: &str = "subscribe_denied";
 
 /// What a whole SUBSCRIBE says about each of its filters.
 #[derive(Clone, Copy)]
@@ -117,8 +120,15 @@ impl<T: Transport> Connection<T> {
             }
             Err(code) => {
                 core.metrics.subscriptions_refused.add(1);
-                let client = &*self.client.id;
+                let (client, rights) = (&*self.client.id, self.principal.rights());
                 tracing::info!(client, filter = &*filter, "subscription refused: {code}");
+                let why = || match rights {
+                    Some(rights) if code == ReasonCode::NotAuthorized => {
+                        rights.why(Action::Subscribe, &filter)
+                    }
+                    _ => code.to_string(),
+                };
+                self.client.note_with(SUBSCRIBE_DENIED, &filter, why, core);
                 Err(code)
             }
         }

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
 use super::Chair;
 use super::counts::ClientCounts;
 use crate::broker::Core;
 use crate::clients::Presence;
 use crate::clock;
-use crate::hooks::Principal;
+use crate::conn::OWN_TOPICS;
+use crate::hooks::{Action, Principal};
 use crate::message::{Message, Terms};
 use crate::metrics::{Dropped, Number};
 use crate::outbox::{Close, Outbox};
@@ -21,6 +23,9 @@ use crate::records::Recorder;
 use crate::router::{self, Frames, Outgoing, Routing};
 use crate::session::{Delivery, Room, Session, Transmit, Unanswered};
 use crate::trie::SubscriberId;
+
+/// The next number of a client's rights. Those that were never changed have 0 or 1.
+static RIGHTS: AtomicU32 = AtomicU32::new(2);
 
 /// What the queue of a connected client may hold when the queues of all sessions together are full.
 const FREE_QUEUE_BYTES: usize = 8 << 10;
@@ -34,15 +39,24 @@ pub(crate) struct Client {
     pub(crate) counts: ClientCounts,
     pub(super) chair: Chair,
     state: Mutex<State>,
-    /// Whether the user's rights must be asked at each delivery.
-    restricted: AtomicBool,
+    /// Grows when the client logs in with other rights, so that verdicts of before stand no longer. 0: all may be received.
+    rights: AtomicU32,
     /// Messages that the session holds back. Changed under its lock.
     queued: AtomicUsize,
+}
+
+/// Whether a client may get messages on a topic, as it was found at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    rights: u32,
+    allowed: bool,
 }
 
 struct State {
     session: Session,
     principal: Arc<dyn Principal>,
+    /// What all its topics begin with, unseen by it.
+    mount: Option<Arc<str>>,
     /// The present or last connection.
     presence: Option<Presence>,
     /// What of the session's queue is in the metrics.
@@ -70,7 +84,7 @@ impl Client {
         principal: Arc<dyn Principal>,
         outbox: Outbox,
     ) -> Self {
-        let restricted = AtomicBool::new(principal.rights().is_some());
+        let rights = AtomicU32::new(u32::from(principal.rights().is_some()));
         Self {
             id: Arc::clone(session.client_id()),
             subscriber,
@@ -80,11 +94,12 @@ impl Client {
             state: Mutex::new(State {
                 session,
                 principal,
+                mount: None,
                 presence: None,
                 counted: Queue::default(),
                 over: false,
             }),
-            restricted,
+            rights,
             queued: AtomicUsize::new(0),
         }
     }
@@ -109,10 +124,46 @@ impl Client {
         Locked { state: self.state.lock(), client: self }
     }
 
-    /// Counts messages to it that are lost.
-    pub(crate) fn lose(&self, reason: Dropped, n: u64, core: &Core) {
+    /// Counts and notes messages to it that are lost.
+    pub(crate) fn lose(&self, reason: Dropped, n: u64, topic: &str, core: &Core) {
+        if n == 0 {
+            return;
+        }
         core.metrics.dropped(reason, n);
         self.counts.drop(reason, n);
+        self.note(reason, topic, core);
+    }
+
+    /// Counts and notes a message that the user may not get. Its session must not be locked.
+    pub(crate) fn deny(&self, topic: &str, core: &Core) {
+        let principal = Arc::clone(&self.state.lock().principal);
+        self.deny_to(&*principal, topic, core);
+    }
+
+    fn deny_to(&self, principal: &dyn Principal, topic: &str, core: &Core) {
+        let reason = Dropped::ReceiveDenied;
+        core.metrics.dropped(reason, 1);
+        self.counts.drop(reason, 1);
+        let why = || principal.rights().map_or_else(String::new, |rights| rights.why(Action::Receive, topic));
+        self.note_with(reason.name(), topic, why, core);
+    }
+
+    /// Notes a message that is lost.
+    pub(crate) fn note(&self, reason: Dropped, topic: &str, core: &Core) {
+        self.note_with(reason.name(), topic, String::new, core);
+    }
+
+    /// Notes something that was dropped or refused, unless so much is that nobody would read it.
+    pub(crate) fn note_with(
+        &self,
+        reason: &'static str,
+        topic: &str,
+        detail: impl FnOnce() -> String,
+        core: &Core,
+    ) {
+        if self.counts.may_note(clock::unix_time().as_secs()) {
+            core.note_drop(&self.id, reason, topic, detail);
+        }
     }
 
     /// Tells its connection to end. `false`: it has none.
@@ -130,11 +181,30 @@ impl Client {
 
     /// Is the user allowed to get messages on `topic`?
     pub(crate) fn may_receive(&self, topic: &str) -> bool {
-        if !self.restricted.load(Ordering::Relaxed) {
-            return true;
+        self.verdict_on(topic).allowed
+    }
+
+    /// The same, to be remembered as long as no rights change ([`Client::stands_by`]).
+    pub(crate) fn verdict_on(&self, topic: &str) -> Verdict {
+        // Before the principal is looked at: if that changes meanwhile, the verdict does not stand.
+        let rights = self.rights.load(Ordering::Acquire);
+        let allowed = rights == 0 || {
+            let state = self.state.lock();
+            let (principal, mount) = (Arc::clone(&state.principal), state.mount.clone());
+            drop(state);
+            may_receive(&*principal, mount.as_deref(), topic)
+        };
+        Verdict { rights, allowed }
+    }
+
+    /// The verdict on `topic`, unless the client has logged in with other rights since: then a new one.
+    #[inline]
+    pub(crate) fn stands_by(&self, verdict: Verdict, topic: &str) -> bool {
+        if verdict.rights == self.rights.load(Ordering::Acquire) {
+            verdict.allowed
+        } else {
+            self.may_receive(topic)
         }
-        let principal = Arc::clone(&self.state.lock().principal);
-        principal.rights().is_none_or(|rights| rights.receive(topic))
     }
 
     /// Gives a message of QoS 1 or 2 to the session: from there it goes to the outbox at once, or waits in the queue. Answers
@@ -157,7 +227,7 @@ impl Client {
         }
         let mut outbox = self.outbox.lock();
         if outbox.is_choosy() && !outbox.takes(frames.len_for(outbox.shape(), terms, true)) {
-            self.lose(Dropped::TooLarge, 1, core);
+            self.lose(Dropped::TooLarge, 1, &message.topic, core);
             return false;
         }
         // A connected client which keeps up shall not lose messages because others, who do not, have filled all queues.
@@ -174,15 +244,19 @@ impl Client {
             Delivery::Queued { displaced } => {
                 routing.tally.dropped_queue += displaced as u64;
                 self.counts.drop(Dropped::QueueFull, displaced as u64);
+                if displaced > 0 {
+                    self.note(Dropped::QueueFull, &message.topic, core);
+                }
                 locked.count_queue(core);
                 outbox.press_queue(locked.is_queue_nearly_full(core));
             }
             Delivery::Dropped(_) if shed => {
-                self.lose(Dropped::Memory, 1, core);
+                self.lose(Dropped::Memory, 1, &message.topic, core);
             }
             Delivery::Dropped(_) => {
                 routing.tally.dropped_queue += 1;
                 self.counts.drop(Dropped::QueueFull, 1);
+                self.note(Dropped::QueueFull, &message.topic, core);
             }
         }
         if outbox.presses() {
@@ -223,10 +297,18 @@ impl Locked<'_> {
         Arc::clone(&self.state.principal)
     }
 
-    /// The client has logged in anew.
-    pub(crate) fn log_in(&mut self, principal: Arc<dyn Principal>) {
-        self.client.restricted.store(principal.rights().is_some(), Ordering::Relaxed);
-        self.state.principal = principal;
+    /// The client has logged in anew. `mount`: what its topics begin with, unseen by it.
+    pub(crate) fn log_in(&mut self, principal: Arc<dyn Principal>, mount: Option<Arc<str>>) {
+        let State { principal: before, mount: mounted, .. } = &mut *self.state;
+        let rights = &self.client.rights;
+        let same = principal.user().is_some() && before.user() == principal.user() && *mounted == mount;
+        let next = match principal.rights() {
+            None => 0,
+            Some(_) if same && rights.load(Ordering::Relaxed) > 0 => rights.load(Ordering::Relaxed),
+            Some(_) => RIGHTS.fetch_add(1, Ordering::Relaxed).max(1),
+        };
+        (*before, *mounted) = (principal, mount);
+        rights.store(next, Ordering::Release);
     }
 
     /// The present or last connection.
@@ -253,7 +335,7 @@ impl Locked<'_> {
     /// Drops what has waited too long.
     pub(crate) fn drop_expired(&mut self, recorder: &mut Recorder<'_>, core: &Core) {
         self.state.session.drop_expired(clock::unix_ms(), recorder);
-        self.client.lose(Dropped::Expired, self.state.session.take_expired() as u64, core);
+        self.client.lose(Dropped::Expired, self.state.session.take_expired() as u64, "", core);
         self.count_queue(core);
     }
 
@@ -276,17 +358,28 @@ impl Locked<'_> {
         }
         let client = self.client;
         let now = clock::unix_ms();
+        // What has waited was allowed when it came.
+        let restricted = client.rights.load(Ordering::Relaxed) > 0;
+        let asked = restricted.then(|| (Arc::clone(&self.state.principal), self.state.mount.clone()));
+        let may = |topic: &str| {
+            asked.as_ref().is_none_or(|(principal, mount)| may_receive(&**principal, mount.as_deref(), topic))
+        };
+        let mut denied: SmallVec<[Arc<str>; 4]> = SmallVec::new();
         let mut outbox = client.outbox.lock();
         while outbox.has_room(0) {
             let Some(transmit) = self.state.session.poll_transmit(now, recorder) else { break };
             match transmit {
+                Transmit::Publish { packet_id, message, .. } if !may(&message.topic) => {
+                    self.state.session.end_flow(packet_id, recorder);
+                    denied.push(Arc::clone(&message.topic));
+                }
                 Transmit::Publish { packet_id, dup, message, terms } => {
                     let outgoing = Outgoing::of(&message);
                     let mut frames = Frames::new(&outgoing, routing.take_buffers());
                     let dirty = &mut routing.dirty;
                     if !router::put(&mut outbox, &mut frames, &terms, Some(packet_id), dup, dirty) {
                         self.state.session.end_flow(packet_id, recorder);
-                        client.lose(Dropped::TooLarge, 1, core);
+                        client.lose(Dropped::TooLarge, 1, &message.topic, core);
                     }
                     routing.give_buffers(frames.into_buffers());
                 }
@@ -300,7 +393,10 @@ impl Locked<'_> {
         outbox.mark(recorder.mark());
         outbox.press_queue(self.is_queue_nearly_full(core));
         drop(outbox);
-        client.lose(Dropped::Expired, self.state.session.take_expired() as u64, core);
+        client.lose(Dropped::Expired, self.state.session.take_expired() as u64, "", core);
+        if let Some((principal, _)) = &asked {
+            denied.iter().for_each(|topic| client.deny_to(&**principal, topic, core));
+        }
         self.count_queue(core);
     }
 
@@ -309,6 +405,13 @@ impl Locked<'_> {
         let Queue { messages, bytes } = self.state.counted;
         core.hot.is_nearly_full(messages, bytes)
     }
+}
+
+/// May the principal get messages on `topic`? What the broker itself tells a client on topics of its own, it may always.
+fn may_receive(principal: &dyn Principal, mount: Option<&str>, topic: &str) -> bool {
+    let Some(rights) = principal.rights() else { return true };
+    let own = topic.strip_prefix(mount.unwrap_or_default()).is_some_and(|it| it.starts_with(OWN_TOPICS));
+    own || rights.receive(topic)
 }
 
 fn change(gauge: &Number, before: usize, now: usize) {

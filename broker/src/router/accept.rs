@@ -2,7 +2,7 @@
 
 use super::{Outgoing, Routed, Routing};
 use crate::broker::Core;
-use crate::hooks::{Condition, Principal, RetainRefused, RetainedMessage, Version};
+use crate::hooks::{Action, Condition, Principal, RetainRefused, RetainedMessage, Version};
 use crate::metrics::Dropped;
 use crate::{delayed, sys};
 
@@ -46,7 +46,10 @@ pub(crate) fn accept_if(
     if core.hot.is_too_long(message.topic) {
         return dropped(core, Dropped::TopicTooLong);
     }
-    if principal.rights().is_some_and(|rights| !rights.publish(message.topic, retain)) {
+    if principal
+        .rights()
+        .is_some_and(|rights| !rights.publish(message.topic, retain, message.payload.is_empty()))
+    {
         return dropped(core, Dropped::PublishDenied);
     }
     if !retain {
@@ -75,6 +78,15 @@ pub(crate) fn accept_if(
         Err(RetainRefused::BadPayload) => dropped(core, Dropped::BadPayload),
         Err(RetainRefused::Quota) => dropped(core, Dropped::Quota),
         Err(RetainRefused::Unavailable) => Accepted::Unavailable,
+    }
+}
+
+/// More about why a message of `principal` was dropped, for the journal: by which rule, if it was a right that was missing.
+pub(crate) fn why_dropped(principal: &dyn Principal, message: &Outgoing<'_>, reason: Dropped) -> String {
+    let action = Action::Publish { retain: message.retained, empty: message.payload.is_empty() };
+    match principal.rights() {
+        Some(rights) if reason == Dropped::PublishDenied => rights.why(action, message.topic),
+        _ => String::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::shared::Group;
 use crate::message::{QoS, Special, Terms};
-use crate::registry::Client;
+use crate::registry::{Client, Verdict};
 use crate::session::Subscription;
 use crate::trie::SubscriberId;
 
@@ -73,6 +73,8 @@ impl Matched {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) client: Arc<Client>,
+    /// May it get them?
+    pub(super) may: Verdict,
     grant: Grant,
     /// What it gets of its own messages, if that is something else: some of its subscriptions do not want them.
     own: Option<Box<Option<Grant>>>,
@@ -138,8 +140,9 @@ impl Target {
     }
 }
 
-/// Brings together what the tree has found, sorted by subscriber. `each`: one copy for each subscription.
+/// Brings together what the tree has found for `topic`, sorted by subscriber. `each`: one copy for each subscription.
 pub(super) fn targets(
+    topic: &str,
     found: &[(SubscriberId, Wanted)],
     clients: &Slab<Arc<Client>>,
     each: bool,
@@ -157,7 +160,8 @@ pub(super) fn targets(
             let any = others.peek().is_some();
             Box::new(any.then(|| Grant::of(others, None)))
         });
-        Some(Target { client: Arc::clone(client), grant, own })
+        let may = client.verdict_on(topic);
+        Some(Target { client: Arc::clone(client), may, grant, own })
     });
     let targets = targets.collect();
     (targets, provenance)

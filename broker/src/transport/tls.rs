@@ -198,6 +198,12 @@ impl TlsAcceptor {
         self.0.load().expires
     }
 
+    /// The options in force, for embedders that speak something else than MQTT over TLS.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.load().config)
+    }
+
     pub(crate) async fn accept(&self, socket: Socket) -> io::Result<Agreed> {
         let in_force = self.0.load_full();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&in_force.config));

@@ -316,7 +316,7 @@ impl Principal for StrictPrincipal {
 }
 
 impl Rights for StrictPrincipal {
-    fn publish(&self, topic: &str, _retain: bool) -> bool {
+    fn publish(&self, topic: &str, _retain: bool, _empty: bool) -> bool {
         let known = self.user() == Some("ann") && topic != "never";
         known && (topic != "now" || self.0.allowed.load(Ordering::SeqCst))
     }

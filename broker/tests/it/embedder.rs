@@ -68,7 +68,7 @@ impl Principal for PickyPrincipal {
 }
 
 impl Rights for PickyPrincipal {
-    fn publish(&self, topic: &str, _retain: bool) -> bool {
+    fn publish(&self, topic: &str, _retain: bool, _empty: bool) -> bool {
         !topic.contains("unwritable")
     }
 

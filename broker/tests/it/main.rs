@@ -24,6 +24,7 @@ mod mounted;
 mod rates;
 mod restart;
 mod retained;
+mod rights;
 mod server;
 mod sessions;
 mod v5;

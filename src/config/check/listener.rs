@@ -15,8 +15,8 @@ pub enum ListenerRule {
     /// There are no users, so nobody could come in.
     #[error(
         "nobody could log in, as there are no users. Let everybody in with `allow_anonymous = true`, take names from \
-         client certificates (`tls.client_certificates` and `tls.user_from`, or `proxy.user_from`), or list users in \
-         `mqtt.scram_users_file`"
+         client certificates (`tls.client_certificates` and `tls.user_from`, or `proxy.user_from`), list users in \
+         `mqtt.scram_users_file`, or make a user (`distkv user add NAME --admin --data-dir DIR`)"
     )]
     NobodyCanConnect,
     /// No version of MQTT.
@@ -65,17 +65,25 @@ impl Config {
                 let number = format!("number {}", index + 1);
                 Rule::Listener(if name.is_empty() { number } else { name.clone() }, rule)
             };
-            check(listener, self.mqtt.has_users()).map_err(broken)?;
+            check(listener).map_err(broken)?;
             if self.listener[..index].iter().any(|other| other.shown_name() == name) {
                 return Err(broken(ListenerRule::NameTwice));
             }
         }
         Ok(())
     }
+
+    /// While users of the store need not log in: is there somebody for each listener?
+    pub(super) fn check_listeners_users(&self) -> Result<(), Rule> {
+        let nobody = |listener: &&Listener| !listener.allow_anonymous && !listener.knows_users();
+        match self.listener.iter().find(nobody).filter(|_| !self.mqtt.has_users()) {
+            Some(listener) => Err(Rule::Listener(listener.shown_name(), ListenerRule::NobodyCanConnect)),
+            None => Ok(()),
+        }
+    }
 }
 
-/// `users`: somebody can log in whatever the listener is.
-fn check(listener: &Listener, users: bool) -> Result<(), ListenerRule> {
+fn check(listener: &Listener) -> Result<(), ListenerRule> {
     use ListenerRule as Rule;
     let default = Listener::default();
     let is_unix = match &listener.address {
@@ -86,7 +94,6 @@ fn check(listener: &Listener, users: bool) -> Result<(), ListenerRule> {
     let websocket = &listener.websocket;
     let mount_point = &listener.mount_point;
     let rules = [
-        (!listener.allow_anonymous && !listener.knows_users() && !users, Rule::NobodyCanConnect),
         (listener.versions.is_empty(), Rule::NoVersion),
         (
             mount_point.contains(['+', '#', '\0'])

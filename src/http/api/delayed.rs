@@ -31,7 +31,7 @@ pub(super) async fn list(
         return Err(Problem::new(StatusCode::BAD_REQUEST, error, "it may have the wildcards + and #"));
     }
     let query = delayed::Query { client, topic, after, limit: limit(wanted)? };
-    let page = there(&broker)?.delayed(&query);
+    let page = there(&broker)?.broker.delayed(&query);
     let next = page.items.last().filter(|_| page.more).map(|message| message.number);
     let messages: Vec<Value> = page.items.iter().map(render::delayed).collect();
     Ok(Json(json!({ "delayed": messages, "next": next })))
@@ -42,7 +42,7 @@ pub(super) async fn cancel(State(broker): State<Source>, number: Result<Path<u64
         let help = "GET /api/delayed lists the messages with their numbers";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "this is no number of a message", help));
     };
-    if there(&broker)?.cancel_delayed(number).await {
+    if there(&broker)?.broker.cancel_delayed(number).await {
         return Ok(Json(json!({ "cancelled": number })));
     }
     let help = "it may be published already; GET /api/delayed lists those that wait";

@@ -6,15 +6,9 @@
 //! says whose page it is. Requests that change something need the header `X-Requested-With` as well, which no page of another
 //! origin may send without having asked first; and the answer to such a question is no.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use axum::Extension;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
-
-use super::Problem;
+use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 
 /// What changes something must say this.
 const REQUESTED_WITH: (&str, &str) = ("x-requested-with", "distkv");
@@ -22,21 +16,16 @@ const REQUESTED_WITH: (&str, &str) = ("x-requested-with", "distkv");
 /// What proxies add.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
-/// Who is at the other end of the connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+/// Why not, and what to do.
+pub(in crate::http) type Refused = (String, &'static str);
 
-/// Lets a request through, or answers 403.
-pub(super) async fn check(Extension(Peer(peer)): Extension<Peer>, request: Request, next: Next) -> Response {
-    match judge(peer.ip(), request.method(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err((error, help)) => Problem::new(StatusCode::FORBIDDEN, error, help).into_response(),
-    }
-}
-
-type Refused = (String, &'static str);
-
-fn judge(peer: IpAddr, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+/// May this request be answered while nobody has to log in?
+pub(in crate::http) fn judge(
+    peer: IpAddr,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Refused> {
     if !peer.to_canonical().is_loopback() {
         let error = format!("there are no users yet, so /api answers this machine only, and not {peer}");
         return Err((error, "ask on the machine itself, for example through ssh"));
@@ -66,6 +55,19 @@ fn judge(peer: IpAddr, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resul
             return Err((error, "only pages of this machine may; close that page if you don't know it"));
         }
     }
+    judge_change(method, headers)
+}
+
+/// May this request of an admin be answered? Not if a web page makes his browser send it.
+pub(in crate::http) fn judge_page(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
+    if let Some(origin) = texts(headers, &header::ORIGIN).next() {
+        let error = format!("a web page of `{origin}` has sent this request");
+        return Err((error, "pages of others may not; close that page if you don't know it"));
+    }
+    judge_change(method, headers)
+}
+
+fn judge_change(method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
     let (name, value) = REQUESTED_WITH;
     let asks = method == Method::GET || method == Method::HEAD;
     if !asks && headers.get(name).is_none_or(|given| given != value) {

@@ -111,7 +111,11 @@ impl Packer<'_> {
 
     /// An extension.
     pub fn ext(&mut self, kind: i8, content: &[u8]) {
-        let len = content.len();
+        self.ext_head(kind, content.len());
+        self.0.extend_from_slice(content);
+    }
+
+    fn ext_head(&mut self, kind: i8, len: usize) {
         match len {
             1 | 2 | 4 | 8 | 16 => self.0.push(0xD4 + len.trailing_zeros() as u8),
             0..=0xFF => self.head(0xC7, len as u64, 1),
@@ -119,7 +123,6 @@ impl Packer<'_> {
             _ => self.head(0xC9, len as u64, 4),
         }
         self.0.push(kind.cast_unsigned());
-        self.0.extend_from_slice(content);
     }
 
     /// An encoded value, as it is.
@@ -129,14 +132,26 @@ impl Packer<'_> {
 
     /// A path, as extension 3.
     pub fn path(&mut self, path: PathRef<'_>) {
-        let mut packed = Vec::new();
+        let start = self.0.len();
         for element in path.elements() {
-            Packer(&mut packed).element(&element);
+            self.element(&element);
         }
-        self.ext(EXT_PATH, &packed);
+        // Its length is known only now, and decides how long the head is.
+        let len = self.0.len() - start;
+        self.ext_head(EXT_PATH, len);
+        self.0[start..].rotate_left(len);
     }
 
-    fn element(&mut self, element: &Element<'_>) {
+    /// A path, as an array.
+    pub fn path_array(&mut self, path: PathRef<'_>) {
+        self.array(path.len() as u32);
+        for element in path.elements() {
+            self.element(&element);
+        }
+    }
+
+    /// A path's element.
+    pub fn element(&mut self, element: &Element<'_>) {
         match element {
             Element::Null => self.nil(),
             Element::Bool(it) => self.bool(*it),

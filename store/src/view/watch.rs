@@ -83,6 +83,13 @@ impl Watch {
         }
         let mut hidden = 0;
         loop {
+            // What was gathered goes first.
+            if let Some(event) = self.ready.pop_front() {
+                if let Some(event) = self.shown(event) {
+                    return Poll::Ready(Some(event));
+                }
+                continue;
+            }
             // What waits is older than what a slice would find.
             if let Some((mut scan, room, bytes)) = self.queue.next_slice() {
                 self.slice(&mut scan, room, bytes);

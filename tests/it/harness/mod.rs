@@ -4,6 +4,7 @@
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod clock;
+pub(crate) mod native;
 pub(crate) mod packet;
 pub(crate) mod random;
 pub(crate) mod server;

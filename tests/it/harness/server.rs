@@ -65,7 +65,13 @@ impl Options {
     /// A server whose first life has not begun, for tests that prepare its directory.
     pub(crate) fn prepare(self) -> Stopped {
         let directory = tempfile::Builder::new().prefix("distkv-it-").tempdir().unwrap();
-        Stopped { options: self, directory, mqtt: free_address(), http: free_address() }
+        Stopped {
+            options: self,
+            directory,
+            mqtt: free_address(),
+            http: free_address(),
+            native: free_address(),
+        }
     }
 
     /// Starts a server on a fresh data directory and waits until it serves.
@@ -97,6 +103,7 @@ pub(crate) struct Stopped {
     directory: TempDir,
     pub(crate) mqtt: SocketAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) native: SocketAddr,
 }
 
 impl Server {
@@ -111,6 +118,10 @@ impl Server {
 
     pub(crate) fn http(&self) -> SocketAddr {
         self.stopped.http
+    }
+
+    pub(crate) fn native(&self) -> SocketAddr {
+        self.stopped.native
     }
 
     pub(crate) fn port(&self) -> String {
@@ -176,10 +187,10 @@ impl Server {
     fn into_stopped(self) -> Stopped {
         let mut server = self;
         let options = server.stopped.options.clone();
-        let (mqtt, http) = (server.stopped.mqtt, server.stopped.http);
+        let (mqtt, http, native) = (server.stopped.mqtt, server.stopped.http, server.stopped.native);
         let placeholder = tempfile::Builder::new().prefix("distkv-it-").tempdir().unwrap();
         let directory = std::mem::replace(&mut server.stopped.directory, placeholder);
-        Stopped { options, directory, mqtt, http }
+        Stopped { options, directory, mqtt, http, native }
     }
 
     /// GET of the HTTP face: status and body.
@@ -301,6 +312,8 @@ impl Stopped {
             self.mqtt.to_string(),
             "--http".to_owned(),
             self.http.to_string(),
+            "--native".to_owned(),
+            self.native.to_string(),
         ]);
         if let Some(durability) = self.options.durability {
             words.extend(["--durability".to_owned(), durability.to_owned()]);

@@ -94,6 +94,13 @@ impl Hello {
         }
     }
 
+    /// The will's topic is below a root of the user's own.
+    pub(super) fn mount_will(&mut self, root: &str) {
+        if let Some(will) = &mut self.will {
+            will.topic = topic::mounted(Some(root), &will.topic).into();
+        }
+    }
+
     /// Is the will one that the broker offers to publish?
     pub(super) fn check_will(&self, limits: &Limits) -> Result<(), Refusal> {
         let Some(will) = self.will.as_ref().filter(|_| self.version == ProtocolVersion::V5) else {

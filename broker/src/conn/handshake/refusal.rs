@@ -19,6 +19,8 @@ const REFUSAL: Duration = Duration::from_secs(2);
 pub(super) struct Refusal {
     pub(super) reason: Refused,
     pub(super) words: String,
+    /// The client identifier, if the client came so far as to tell one.
+    pub(super) client: Option<std::sync::Arc<str>>,
     answer: Option<ReasonCode>,
     /// In whose form it is told.
     version: ProtocolVersion,
@@ -31,13 +33,15 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn new(reason: Refused, answer: Option<ReasonCode>, words: impl Into<String>) -> Self {
         let version = ProtocolVersion::V3_1_1;
-        Self { reason, answer, version, words: words.into(), reference: None, maximum_packet: None }
+        let words = words.into();
+        Self { reason, answer, version, words, client: None, reference: None, maximum_packet: None }
     }
 
     /// The answer is told as this client takes it.
     pub(super) fn to(mut self, hello: &Hello) -> Self {
         self.version = hello.version;
         self.maximum_packet = hello.maximum_packet;
+        self.client = (!hello.id_is_assigned).then(|| std::sync::Arc::clone(&hello.client_id));
         self
     }
 

@@ -1,0 +1,376 @@
+//! A session: one client's dialogue with the store. Messages go in one by one; replies and what streams have to say come out. It knows no
+//! socket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Context;
+
+use distkv_store::path::{Element, Path, PathBuilder, PathRef};
+use distkv_store::store::{Lsn, Store};
+use distkv_store::view::{View, Who};
+
+use super::actions;
+use super::failure::Failure;
+use super::figures::Figures;
+use super::stream::{Source, Streams};
+use super::wire::{BadMessage, Fields, Seq, VERSION, Window, Writer};
+use super::{Face, Options};
+
+/// From here on what is on its way out is sent before anything else is done.
+const OUT_FULL: usize = 64 << 10;
+
+/// How much memory the buffer for replies keeps.
+const OUT_KEPT: usize = 16 << 10;
+
+/// Messages on their way to the client.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    pub(super) bytes: Vec<u8>,
+    /// What was written to the store must be kept up to here before they leave.
+    lsn: Lsn,
+    /// They tell of what others have written.
+    tells: bool,
+    closing: bool,
+}
+
+impl Out {
+    /// Whether it is time to send.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= OUT_FULL
+    }
+
+    /// Whether there is something to send or to end.
+    pub(super) fn has_something(&self) -> bool {
+        !self.bytes.is_empty() || self.closing
+    }
+
+    /// Has the connection closed when all is sent.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// The replies promise that everything up to there is kept.
+    pub(super) fn keep(&mut self, lsn: Lsn) {
+        self.lsn = self.lsn.max(lsn);
+    }
+
+    /// The place of the journal that must be settled before the bytes may leave.
+    pub(super) fn promise(&self, store: &Store) -> Lsn {
+        if self.tells { store.end() } else { self.lsn }
+    }
+
+    /// All was sent.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(OUT_KEPT);
+        self.lsn = Lsn::default();
+        self.tells = false;
+    }
+
+    /// Writes why a request or a stream has failed; `number` is that of a stream's message.
+    pub(super) fn failure(&mut self, seq: Option<&Seq>, failure: &Failure, tock: u64, number: Option<u64>) {
+        let mut message = Writer::new(&mut self.bytes);
+        message.str("error", &failure.to_string()).str("etype", failure.kind()).uint("tock", tock);
+        if let Some(seq) = seq {
+            message.seq(seq);
+        }
+        if let Some(number) = number {
+            message.uint("wseq", number);
+        }
+    }
+}
+
+/// A request: a message with an action.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) seq: Seq,
+    pub(super) fields: Fields<'a>,
+}
+
+/// Which data an action is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// What users keep, below the connection's root.
+    Data,
+    /// What the system keeps, below the null element.
+    Internal,
+}
+
+/// See the module.
+pub(super) struct Session {
+    pub(super) face: Arc<Face>,
+    pub(super) peer: SocketAddr,
+    /// What the client sees of the store; `None` until it has logged in.
+    view: Option<View>,
+    /// The action `root` has made this the whole of the data.
+    pub(super) root: Path,
+    /// The window that was agreed on; 0: no flow control.
+    window: u64,
+    greeted: bool,
+    streams: Streams,
+    /// Paths are built here: no allocation per request.
+    path: PathBuilder,
+}
+
+impl Session {
+    pub(super) fn new(face: Arc<Face>, peer: SocketAddr) -> Self {
+        let view = Some(face.store.view(Who::system()));
+        Self {
+            face,
+            peer,
+            view,
+            root: Path::root(),
+            window: 0,
+            greeted: false,
+            streams: Streams::default(),
+            path: PathBuilder::new(),
+        }
+    }
+
+    /// Says what this server is. (The server speaks first.)
+    pub(super) fn greet(&mut self, out: &mut Out) {
+        let tick = self.face.store.last_tick().0;
+        let tock = self.tock();
+        let mut message = Writer::new(&mut out.bytes);
+        message.uint("seq", 0).str("node", &self.face.node).uint("tock", tock);
+        message.uint("qlen", self.face.options.window);
+        let mut version = message.key("version");
+        version.array(VERSION.len() as u32);
+        VERSION.iter().for_each(|&number| version.uint(number));
+        match tick {
+            0 => message.nil("tick"),
+            tick => message.uint("tick", tick),
+        };
+        if !self.face.options.allow_anonymous && !self.peer.ip().to_canonical().is_loopback() {
+            self.refuse(None, &Failure::NobodyFromElsewhere, out);
+        }
+    }
+
+    /// Whether the client has logged in.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// Whether something is under way that all further messages must wait for.
+    pub(super) fn is_busy(&self) -> bool {
+        false
+    }
+
+    /// Takes one message.
+    pub(super) fn handle(&mut self, message: &[u8], out: &mut Out) {
+        match Fields::parse(message) {
+            Err(BadMessage { seq, fault }) => self.refuse(seq.as_ref(), &fault.into(), out),
+            Ok(fields) => match fields.seq() {
+                None => self.refuse(None, &Failure::NoSeq, out),
+                Some(seq) if seq.is_zero() => {
+                    if let Err(failure) = self.hello(&fields) {
+                        self.refuse(None, &failure, out);
+                    }
+                }
+                Some(seq) => {
+                    Figures::count(&self.face.figures.requests);
+                    let start = out.bytes.len();
+                    let request = Request { seq, fields };
+                    if let Err(failure) = self.answer(&request, out) {
+                        out.bytes.truncate(start);
+                        self.refuse(Some(&request.seq), &failure, out);
+                    }
+                }
+            },
+        }
+    }
+
+    /// The client's answer to the greeting: how large windows are.
+    fn hello(&mut self, fields: &Fields<'_>) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.greeted, true) {
+            return Err(Failure::SecondHello);
+        }
+        if let Some(window) = fields.uint("qlen")? {
+            let window = window.min(self.options().window);
+            self.window = Window::new(window).map(|_| window).ok_or(Failure::TinyWindow)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: &Request<'_>, out: &mut Out) -> Result<(), Failure> {
+        let fields = &request.fields;
+        let state = fields.text("state")?;
+        if state == Some("ack") {
+            // One for a stream that is over is late, which is no fault.
+            self.streams.read_to(&request.seq, fields.uint("ack")?.unwrap_or(0));
+            return Ok(());
+        }
+        if self.streams.has(&request.seq) {
+            return match state {
+                // A client that has said everything; a stream ends with `stop`.
+                Some("end") => Ok(()),
+                _ => self.streams.tell(&request.seq, fields),
+            };
+        }
+        let Some(action) = fields.text("action")? else {
+            return match state {
+                Some("end") => Ok(()),
+                _ => Err(Failure::NoAction),
+            };
+        };
+        actions::run(self, action, state.is_some(), request, out)
+    }
+
+    /// Writes why something has failed.
+    pub(super) fn refuse(&self, seq: Option<&Seq>, failure: &Failure, out: &mut Out) {
+        Figures::count(&self.face.figures.failed);
+        out.failure(seq, failure, self.tock(), None);
+        if failure.ends_connection() {
+            out.close();
+        }
+    }
+
+    /// Lets streams write what they have, until `out` is full; `cx` is woken when there is more.
+    pub(super) fn pump(&mut self, cx: &mut Context<'_>, out: &mut Out) {
+        if self.streams.len() == 0 || out.is_closing() {
+            return;
+        }
+        let before = out.bytes.len();
+        let store = &self.face.store;
+        self.streams.pump(cx, out, &|| store.tock().get(), &self.face.figures);
+        out.tells |= out.bytes.len() > before;
+    }
+}
+
+// For actions.
+impl Session {
+    pub(super) fn options(&self) -> &Options {
+        &self.face.options
+    }
+
+    /// What the client sees of the store.
+    pub(super) fn view(&self) -> Result<&View, Failure> {
+        self.view.as_ref().ok_or(Failure::LoginFirst)
+    }
+
+    /// May the client do what concerns the whole server?
+    pub(super) fn operator(&self) -> Result<(), Failure> {
+        if self.view()?.is_operator() {
+            return Ok(());
+        }
+        Err(Failure::NotAllowed("this needs an admin of the whole server".to_owned()))
+    }
+
+    /// The user's name, for the broker.
+    pub(super) fn user_name(&self) -> Option<Arc<str>> {
+        self.view.as_ref()?.who().name().cloned()
+    }
+
+    /// May the client send a message to this topic?
+    pub(super) fn may_send(&self, topic: &str) -> Result<(), Failure> {
+        let mut path = PathBuilder::new();
+        path.push_split(topic, '/')?;
+        Ok(self.view()?.check_send(path.as_path())?)
+    }
+
+    /// The tock for a reply that is about no entry.
+    pub(super) fn tock(&self) -> u64 {
+        self.face.store.tock().get()
+    }
+
+    /// Begins the reply to a request.
+    pub(super) fn reply<'o>(&self, request: &Request<'_>, out: &'o mut Out) -> Writer<'o> {
+        let mut message = Writer::new(&mut out.bytes);
+        message.seq(&request.seq);
+        message
+    }
+
+    /// Does something at the path that a request names, in the data it is about.
+    pub(super) fn at<T>(
+        &mut self,
+        request: &Request<'_>,
+        home: Home,
+        then: impl FnOnce(&mut Self, PathRef<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut path = std::mem::take(&mut self.path);
+        let result = self.fill(request, home, &mut path).and_then(|()| then(self, path.as_path()));
+        self.path = path;
+        result
+    }
+
+    fn fill(&self, request: &Request<'_>, home: Home, path: &mut PathBuilder) -> Result<(), Failure> {
+        self.begin(home, path)?;
+        request.fields.path_into("path", path)?;
+        Ok(())
+    }
+
+    /// Lets `path` begin where the data of `home` does.
+    pub(super) fn begin(&self, home: Home, path: &mut PathBuilder) -> Result<(), Failure> {
+        match home {
+            Home::Data => path.restart(self.root.as_path()),
+            Home::Internal => {
+                path.restart(Path::root().as_path());
+                path.push(&Element::Null)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many elements lie before what a client names, in paths of the store.
+    pub(super) fn base_len(&self, home: Home) -> usize {
+        match home {
+            Home::Data => self.root.len(),
+            Home::Internal => 1,
+        }
+    }
+
+    /// A path as the client knows it.
+    pub(super) fn shown(&self, path: PathRef<'_>, home: Home) -> Path {
+        path.without(self.base_len(home)).to_path()
+    }
+
+    /// Opens a stream as the reply to a request.
+    pub(super) fn open_stream(
+        &mut self,
+        request: &Request<'_>,
+        source: Box<dyn Source>,
+    ) -> Result<(), Failure> {
+        let window = request.fields.uint("qlen")?.unwrap_or(self.window).min(self.options().window);
+        let window = Window::new(window).ok_or(Failure::TinyWindow)?;
+        self.admit_stream()?;
+        self.streams.open(&request.seq, window, source);
+        Ok(())
+    }
+
+    /// Has a request answered with one message when its source has it.
+    pub(super) fn answer_later(
+        &mut self,
+        request: &Request<'_>,
+        source: Box<dyn Source>,
+    ) -> Result<(), Failure> {
+        self.admit_stream()?;
+        self.streams.later(&request.seq, source);
+        Ok(())
+    }
+
+    fn admit_stream(&self) -> Result<(), Failure> {
+        let limit = self.options().streams;
+        if self.streams.len() >= limit {
+            let text = format!("a connection has at most {limit} streams at a time: end some with `stop`");
+            return Err(Failure::Limit(text));
+        }
+        Figures::count(&self.face.figures.streams);
+        Ok(())
+    }
+
+    pub(super) fn stop_stream(&mut self, seq: &Seq) -> bool {
+        self.streams.stop(seq)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for _ in 0..self.streams.len() {
+            Figures::uncount(&self.face.figures.streams);
+        }
+    }
+}
