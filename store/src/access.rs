@@ -25,6 +25,7 @@ pub use rights::{NoRight, Right, Rights};
 pub use users::{Secrets, User};
 
 use crate::path::{Element, Path, PathError, PathRef};
+use crate::ticks::Tock;
 use crate::tree::{Entry, Tree};
 use crate::value::Value;
 use users::Stored;
@@ -84,6 +85,8 @@ pub struct Access {
 struct State {
     /// By root.
     realms: BTreeMap<Path, Realm>,
+    /// When a rule has changed last, deletions among them.
+    rules: Tock,
 }
 
 /// What lies in one home.
@@ -111,6 +114,8 @@ struct List {
 #[derive(Default)]
 struct Known {
     stored: Stored,
+    /// When it has changed last.
+    tock: Tock,
     user: Option<Arc<User>>,
 }
 
@@ -119,7 +124,7 @@ impl Access {
     pub(crate) fn of(tree: &Tree) -> Self {
         let access = Self::default();
         for (path, entry) in tree.iter().take_while(|(path, _)| path.is_root() || path.is_internal()) {
-            access.take_in(path, entry.value.as_ref());
+            access.take_in(path, entry);
         }
         access
     }
@@ -182,6 +187,18 @@ impl Access {
         self.user(&root, method, name)
     }
 
+    /// Since when a user, or somebody bound by a list of the store, has had the rights that he has now: the tock of the last change that could
+    /// concern them. (It may have been one of another list.)
+    pub(crate) fn unchanged_since(&self, user: Option<&User>) -> Tock {
+        let state = self.state.lock();
+        let known = user.and_then(|user| {
+            let users = &state.realms.get(&user.realm)?.users;
+            users.get(&(Arc::clone(&user.method), Arc::clone(&user.name)))
+        });
+        let tock = known.map_or_else(Tock::default, |known| known.tock);
+        if user.is_some_and(|user| user.acl.is_none()) { tock } else { tock.max(state.rules) }
+    }
+
     /// All users, those of the store first.
     pub fn users(&self) -> Vec<Arc<User>> {
         let state = self.state.lock();
@@ -212,7 +229,7 @@ impl Access {
 
     /// Takes a change in. Called under the feed's lock, for changes of internal data.
     pub(crate) fn changed(&self, path: PathRef<'_>, entry: &Entry) {
-        if !self.take_in(path, entry.value.as_ref()) {
+        if !self.take_in(path, entry) {
             return;
         }
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -222,7 +239,7 @@ impl Access {
     }
 
     /// Notes what is stored now at a path. Answers whether that concerns users or lists.
-    fn take_in(&self, path: PathRef<'_>, value: Option<&Value>) -> bool {
+    fn take_in(&self, path: PathRef<'_>, entry: &Entry) -> bool {
         let mut elements = path.elements();
         if elements.next() != Some(Element::Null) {
             return false;
@@ -241,9 +258,16 @@ impl Access {
         }
         let mut state = self.state.lock();
         let realm = state.realms.entry(root.clone()).or_default();
-        let concerns = if is_list { realm.rule(elements, value) } else { realm.auth(&root, elements, value) };
+        let concerns = if is_list {
+            realm.rule(elements, entry.value.as_ref())
+        } else {
+            realm.auth(&root, elements, entry)
+        };
         if realm.is_empty() {
             state.realms.remove(&root);
+        }
+        if is_list && concerns {
+            state.rules = state.rules.max(entry.version.tock());
         }
         concerns
     }
@@ -282,7 +306,8 @@ impl Realm {
     }
 
     /// What is stored at or below `auth`.
-    fn auth(&mut self, root: &Path, mut elements: crate::path::Elements<'_>, value: Option<&Value>) -> bool {
+    fn auth(&mut self, root: &Path, mut elements: crate::path::Elements<'_>, entry: &Entry) -> bool {
+        let value = entry.value.as_ref();
         let method = match elements.next() {
             None => {
                 self.method = value.and_then(|value| users::text_at(value, "current"));
@@ -310,6 +335,7 @@ impl Realm {
         let concerns = place.map(|place| *place = value.cloned()).is_some();
         let (method, user) = &key;
         if concerns {
+            known.tock = known.tock.max(entry.version.tock());
             known.user = known.stored.read(root, method, user).map_or_else(
                 |error| {
                     tracing::warn!(%method, %user, %root, "a user's record counts as none: {error}");

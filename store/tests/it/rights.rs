@@ -477,3 +477,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_watch_goes_on_only_if_the_rights_are_as_they_were() {
+    let (store, system) = memory();
+    put(&system, "a", Value::nil());
+    put(&system, "b", Value::nil());
+    put(&system, ":n.acl.std.a", Value::string("r"));
+    put(&system, ":n.acl.std", Value::string("xe"));
+    let user = login(&store, &system, "ann", "std");
+    let resumed = |since| {
+        let options = WatchOptions { since: Some(since), ..WatchOptions::default() };
+        told(&mut user.watch(subtree(":"), options))
+    };
+    let before = store.tock();
+    put(&system, "a", Value::string("new"));
+    assert_eq!(resumed(before), ["!a"]);
+    let before = store.tock();
+    put(&system, ":n.acl.std.b", Value::string("r"));
+    assert_eq!(resumed(before), ["a", "b"], "all is told anew");
+    let before = store.tock();
+    assert_eq!(resumed(before), [""; 0]);
+    put(&system, ":n.auth.password.user.ann.acl", users::key("*"));
+    assert_eq!(resumed(before), ["a", "b"]);
+    // Lists do not concern him any more.
+    let before = store.tock();
+    put(&system, ":n.acl.std.b", Value::string(""));
+    put(&system, "b", Value::nil());
+    assert_eq!(resumed(before), ["!b"]);
+}
