@@ -1,3 +1,5 @@
+//! Users and lists as they follow what is stored.
+
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
