@@ -83,9 +83,24 @@ pub struct PublishProperties<'a> {
 }
 
 impl<'a> PublishProperties<'a> {
+    /// Is there nothing but a topic alias?
+    #[must_use]
+    #[inline]
+    pub fn has_alias_at_most(&self) -> bool {
+        self.message_expiry.is_none()
+            && self.application.is_empty()
+            && self.subscription_identifiers.is_empty()
+    }
+
     #[inline]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        if reader.skip_empty_block() { Ok(Self::default()) } else { Self::decode_some(reader) }
+        if reader.skip_empty_block() {
+            Ok(Self::default())
+        } else if let Some(alias) = reader.skip_alias_block() {
+            Ok(Self { topic_alias: Some(alias), ..Self::default() })
+        } else {
+            Self::decode_some(reader)
+        }
     }
 
     #[inline(never)]
@@ -177,6 +192,7 @@ impl<'a> Publish<'a> {
 
     /// Everything but the payload.
     #[must_use]
+    #[inline]
     pub fn header(&self) -> PublishHeader<'a> {
         PublishHeader {
             topic: self.topic,

@@ -128,11 +128,24 @@ impl Client {
         state.presence.as_ref().filter(|_| connected).map(|presence| presence.peer.clone())
     }
 
-    /// Is the user allowed to get messages on `topic`?
-    pub(crate) fn may_receive(&self, topic: &str) -> bool {
-        if !self.restricted.load(Ordering::Relaxed) {
-            return true;
+    /// The same; what it may not get is counted.
+    #[inline]
+    pub(crate) fn receives(&self, topic: &str, core: &Core) -> bool {
+        let receives = self.may_receive(topic);
+        if !receives {
+            self.lose(Dropped::ReceiveDenied, 1, core);
         }
+        receives
+    }
+
+    /// Is the user allowed to get messages on `topic`?
+    #[inline]
+    pub(crate) fn may_receive(&self, topic: &str) -> bool {
+        !self.restricted.load(Ordering::Relaxed) || self.is_permitted(topic)
+    }
+
+    #[inline(never)]
+    fn is_permitted(&self, topic: &str) -> bool {
         let principal = Arc::clone(&self.state.lock().principal);
         principal.rights().is_none_or(|rights| rights.receive(topic))
     }
