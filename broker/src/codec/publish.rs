@@ -94,17 +94,14 @@ impl<'a> PublishProperties<'a> {
 
     #[inline]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        if reader.skip_empty_block() {
-            Ok(Self::default())
-        } else if let Some(alias) = reader.skip_alias_block() {
-            Ok(Self { topic_alias: Some(alias), ..Self::default() })
-        } else {
-            Self::decode_some(reader)
-        }
+        if reader.skip_empty_block() { Ok(Self::default()) } else { Self::decode_some(reader) }
     }
 
     #[inline(never)]
     fn decode_some(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        if let Some(alias) = reader.skip_alias_block() {
+            return Ok(Self { topic_alias: Some(alias), ..Self::default() });
+        }
         let read = MessageProperties::read(reader, Place::of(PacketType::Publish))?;
         let MessageProperties { topic_alias, message_expiry, subscription_identifiers, application, .. } =
             read;
@@ -192,7 +189,7 @@ impl<'a> Publish<'a> {
 
     /// Everything but the payload.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn header(&self) -> PublishHeader<'a> {
         PublishHeader {
             topic: self.topic,
@@ -224,7 +221,7 @@ impl PublishHeader<'_> {
     ///
     /// # Errors
     /// The topic or the packet is too long; nothing was appended.
-    #[inline]
+    #[inline(always)]
     pub fn encode(&self, out: &mut Vec<u8>, version: ProtocolVersion) -> Result<(), EncodeError> {
         let topic_len = writer::field_len(self.topic.as_bytes())?;
         let properties = self.properties_len(version);

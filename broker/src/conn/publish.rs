@@ -84,7 +84,18 @@ impl<T: Transport> Connection<T> {
             frame: self.as_it_came(publish, frame),
             ..Outgoing::new(topic, publish.payload, publish.delivery.qos())
         };
-        self.acknowledge_publish(publish, &message, None, routing)
+        if publish.delivery != Delivery::AtMostOnce {
+            return self.acknowledge_publish(publish, &message, None, routing);
+        }
+        // There is nobody to tell what became of it.
+        match accept(&self.core, &*self.principal, &message, routing) {
+            Accepted::Routed(routed) => {
+                self.unkept = self.unkept.max(routed.mark);
+                routing.unanswered = routing.unanswered.max(routed.mark);
+                Ok(())
+            }
+            other => self.outcome(&message, other, None).map(drop),
+        }
     }
 
     /// Is it of the usual kind: all that the broker has to look at are topic, payload and flags?
