@@ -28,6 +28,7 @@ use targets::{Wanted, targets};
 
 use crate::broker::Core;
 use crate::clock;
+use crate::codec::ReasonCode;
 use crate::conn::Acks;
 use crate::hooks::Mark;
 use crate::message::{Message, QoS, Terms};
@@ -73,6 +74,14 @@ pub(crate) struct Routed {
     pub(crate) mark: Mark,
     /// There was a subscription that matches.
     pub(crate) matched: bool,
+}
+
+impl Routed {
+    /// What the publisher is told.
+    #[inline]
+    pub(crate) fn reason(&self) -> ReasonCode {
+        if self.matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers }
+    }
 }
 
 /// What a worker keeps from batch to batch.

@@ -84,17 +84,31 @@ impl<T: Transport> Connection<T> {
             frame: self.as_it_came(publish, frame),
             ..Outgoing::new(topic, publish.payload, publish.delivery.qos())
         };
-        if publish.delivery != Delivery::AtMostOnce {
-            return self.acknowledge_publish(publish, &message, None, routing);
-        }
-        // There is nobody to tell what became of it.
-        match accept(&self.core, &*self.principal, &message, routing) {
-            Accepted::Routed(routed) => {
-                self.unkept = self.unkept.max(routed.mark);
-                routing.unanswered = routing.unanswered.max(routed.mark);
+        match publish.delivery {
+            // There is nobody to tell what became of it.
+            Delivery::AtMostOnce => match accept(&self.core, &*self.principal, &message, routing) {
+                Accepted::Routed(routed) => {
+                    self.unkept = self.unkept.max(routed.mark);
+                    routing.unanswered = routing.unanswered.max(routed.mark);
+                    Ok(())
+                }
+                other => self.outcome(&message, other, None).map(drop),
+            },
+            Delivery::AtLeastOnce { id, .. } => {
+                self.count_unanswered(QoS::AtLeastOnce)?;
+                match accept(&self.core, &*self.principal, &message, routing) {
+                    Accepted::Routed(routed) => {
+                        self.unkept = self.unkept.max(routed.mark);
+                        self.answer(PacketType::Puback, id, routed.reason(), &[], routed.mark, routing);
+                    }
+                    other => {
+                        let outcome = self.outcome(&message, other, None)?;
+                        self.answer_publish(PacketType::Puback, id, &outcome, routing);
+                    }
+                }
                 Ok(())
             }
-            other => self.outcome(&message, other, None).map(drop),
+            Delivery::ExactlyOnce { .. } => self.acknowledge_publish(publish, &message, None, routing),
         }
     }
 
@@ -289,10 +303,8 @@ impl<T: Transport> Connection<T> {
         match accepted {
             Accepted::Routed(routed) => {
                 self.unkept = self.unkept.max(routed.mark);
-                let reason =
-                    if routed.matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
                 let version = version.map(|version| version.to_string());
-                Ok(Outcome { mark: routed.mark, reason, version })
+                Ok(Outcome { mark: routed.mark, reason: routed.reason(), version })
             }
             Accepted::Dropped(reason) => {
                 self.client.counts.drop(reason, 1);

@@ -360,21 +360,30 @@ impl<'a> Frames<'a> {
             shared.clone()
         };
         let mut message = Message::new(Arc::clone(topic), payload, qos);
+        if provenance || expiry.is_some() || !properties.is_empty() {
+            message.extras = self.extras(provenance);
+        }
+        message
+    }
+
+    #[inline(never)]
+    fn extras(&self, provenance: bool) -> Option<Box<Extras>> {
+        let Outgoing { properties, expiry, provenance_block, .. } = *self.message;
         let mut told = Vec::new();
         if provenance {
-            told.extend_from_slice(self.message.provenance_block);
+            told.extend_from_slice(provenance_block);
             if let Some(provenance) = self.message.provenance {
                 put_provenance(&mut told, provenance);
             }
         }
-        if !properties.is_empty() || expiry.is_some() || !told.is_empty() {
-            message.extras = Some(Box::new(Extras {
-                properties: Bytes::copy_from_slice(properties),
-                expires_at: expiry.map(|expiry| expiry.at_ms),
-                provenance: told.into(),
-            }));
+        if properties.is_empty() && expiry.is_none() && told.is_empty() {
+            return None;
         }
-        message
+        Some(Box::new(Extras {
+            properties: Bytes::copy_from_slice(properties),
+            expires_at: expiry.map(|expiry| expiry.at_ms),
+            provenance: told.into(),
+        }))
     }
 }
 
