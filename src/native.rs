@@ -20,9 +20,15 @@ use std::time::Duration;
 
 use distkv_broker::Broker;
 use distkv_store::store::Store;
+use tokio::sync::{Semaphore, watch};
+
+use crate::auth::logins::Logins;
 
 pub use connection::serve;
 pub use figures::{Figure, Figures};
+
+/// How many keys are agreed on at a time.
+const EXCHANGES: usize = 2;
 
 /// What a client may take, and what it is told.
 #[derive(Clone, Debug)]
@@ -43,8 +49,6 @@ pub struct Options {
     pub write_stall: Duration,
     /// Are clients on other machines let in where there is no method of login in force?
     pub allow_anonymous: bool,
-    /// Is the method `_test` offered, by which a name is enough?
-    pub test_users: bool,
     /// The directory below which `save` and `log` may write; `None`: nowhere.
     pub save_dir: Option<PathBuf>,
 }
@@ -60,7 +64,6 @@ impl Default for Options {
             login_timeout: Duration::from_secs(15),
             write_stall: Duration::from_secs(30),
             allow_anonymous: false,
-            test_users: false,
             save_dir: None,
         }
     }
@@ -71,14 +74,33 @@ pub struct Face {
     node: String,
     store: Store,
     broker: Arc<Broker>,
+    logins: Arc<Logins>,
+    /// Tells connections that users or access lists have changed.
+    changes: Arc<watch::Sender<()>>,
+    /// For key exchanges, which take a while, and which anybody may ask for.
+    exchanges: Arc<Semaphore>,
     options: Options,
     figures: Figures,
 }
 
 impl Face {
     /// The face of the node `node` to its store, and to the broker for messages.
-    pub fn new(node: &str, store: Store, broker: Arc<Broker>, options: Options) -> Self {
-        Self { node: node.to_owned(), store, broker, options, figures: Figures::default() }
+    pub fn new(node: &str, store: Store, broker: Arc<Broker>, logins: Arc<Logins>, options: Options) -> Self {
+        let changes = Arc::new(watch::Sender::new(()));
+        let told = Arc::clone(&changes);
+        store.access().on_change(Box::new(move || {
+            told.send_replace(());
+        }));
+        Self {
+            node: node.to_owned(),
+            store,
+            broker,
+            logins,
+            changes,
+            exchanges: Arc::new(Semaphore::new(EXCHANGES)),
+            options,
+            figures: Figures::default(),
+        }
     }
 
     /// What has happened so far.

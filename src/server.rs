@@ -120,7 +120,6 @@ impl Server {
             // Nothing was changed yet, so there is nothing to finish.
             () = signals.stop() => return Ok(ExitCode::SUCCESS),
         };
-        self.config.check_users(node.logins().are_on())?;
         let mut ways = taken.listen()?;
         let native = native.listen()?;
         let face = node.native(&self.config);
@@ -129,13 +128,14 @@ impl Server {
         sources.push(figures::of_native(&face));
         self.face.metrics.set_sources(sources);
         self.face.health.watch(node.failure());
+        self.config.check_users(node.logins().are_on())?;
         self.face.show_clients(node.broker(), node.bridge(), node.logins());
         node.serve(sockets);
-        self.tasks.spawn("users", node.watch_users());
         let shown = Shown::native(&native);
         for served in native.serve(&face) {
             self.tasks.spawn("native", served);
         }
+        self.tasks.spawn("users", node.watch_users());
         self.tasks.spawn("watchdog", notify::watchdog());
         self.tasks.spawn("certificates", self.certificates.clone().watch());
         self.face.health.set_phase(Phase::Serving);

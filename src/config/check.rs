@@ -98,17 +98,6 @@ impl Config {
         }
     }
 
-    /// Checks that there are ways in for somebody, and not for everybody by mistake. `logins`: users have to log in.
-    pub fn check_users(&self, logins: bool) -> Result<(), Rule> {
-        if logins {
-            return Ok(());
-        }
-        match self.mqtt.listen.reachable() {
-            Some(listen) if !self.mqtt.allow_anonymous => Err(Rule::OpenToAll(listen)),
-            _ => self.check_listeners_users(),
-        }
-    }
-
     fn check_native(&self) -> Result<(), Rule> {
         if self.native.window < crate::native::wire::WINDOW_MIN {
             return Err(Rule::NativeWindow);
@@ -117,6 +106,17 @@ impl Config {
         match &self.native.tls {
             Some(tls) if !named(&tls.certificate) || !named(&tls.key) => Err(Rule::NativeTls),
             _ => Ok(()),
+        }
+    }
+
+    /// Checks that there are ways in for somebody, and not for everybody by mistake. `logins`: users have to log in.
+    pub fn check_users(&self, logins: bool) -> Result<(), Rule> {
+        if logins {
+            return Ok(());
+        }
+        match self.mqtt.listen.reachable() {
+            Some(listen) if !self.mqtt.allow_anonymous => Err(Rule::OpenToAll(listen)),
+            _ => self.check_listeners_users(),
         }
     }
 

@@ -55,7 +55,7 @@ impl Default for Native {
             watch_events: options.watch_events,
             login_timeout: Period(options.login_timeout),
             write_stall: Period(options.write_stall),
-            test_users: options.test_users,
+            test_users: false,
             save_dir: PathBuf::new(),
         }
     }
@@ -73,7 +73,6 @@ impl Native {
             login_timeout: self.login_timeout.0,
             write_stall: self.write_stall.0,
             allow_anonymous: self.allow_anonymous,
-            test_users: self.test_users,
             save_dir: (!self.save_dir.as_os_str().is_empty()).then(|| self.save_dir.clone()),
         }
     }

@@ -1,5 +1,7 @@
 //! What can be asked for, one module a family.
 
+mod acl;
+mod login;
 mod messages;
 mod state;
 mod trees;
@@ -47,6 +49,14 @@ pub(super) fn run(
         "root" => trees::root(session, request, out),
         "watch" => watch::watch(session, request),
         "stop" => watch::stop(session, request, out),
+        "diffie_hellman" => login::exchange(session, request),
+        "auth" => login::log_in(session, request),
+        "auth_set" => login::set(session, request, stated),
+        "auth_get" => login::get(session, request, stated, out),
+        "auth_list" => login::list(session, request, out),
+        "auth_info" => login::info(session, request, out),
+        "set_auth_typ" => login::set_method(session, request, out),
+        "test_acl" => login::test_acl(session, request, out),
         "msg_send" => messages::send(session, request, out),
         "msg_monitor" => messages::monitor(session, request),
         "get_tock" => state::tock(session, request, out),

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::Face;
@@ -46,6 +47,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAdd
         counted: 0,
         out: Out::default(),
         admitted: false,
+        changes: changed(face.changes.subscribe()),
         face,
     };
     if let Err(error) = connection.run().await {
@@ -66,6 +68,20 @@ struct Connection<S> {
     /// Whether the client has logged in, as far as this connection has noticed.
     admitted: bool,
     deadline: Option<Pin<Box<Sleep>>>,
+    changes: Changes,
+}
+
+/// Ready when users or access lists have changed.
+type Changes = Pin<Box<dyn Future<Output = watch::Receiver<()>> + Send>>;
+
+fn changed(mut changes: watch::Receiver<()>) -> Changes {
+    Box::pin(async move {
+        if changes.changed().await.is_err() {
+            // Nobody can tell any more.
+            std::future::pending::<()>().await;
+        }
+        changes
+    })
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -100,6 +116,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ready when there is something to send, or the end (false).
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
+            if let Poll::Ready(changes) = self.changes.as_mut().poll(cx) {
+                self.changes = changed(changes);
+                self.session.recheck(&mut self.out);
+                // The new one must be polled, too.
+                continue;
+            }
             self.take_messages();
             self.session.pump(cx, &mut self.out);
             self.notice_login();

@@ -5,6 +5,7 @@ use distkv_store::path::{Path, PathError};
 use distkv_store::view::{BatchError, Unmet, WriteError};
 
 use super::wire::{Fault, FrameError};
+use crate::auth::checks::Refused;
 
 /// Why a request is refused. Nothing has changed by it, if the sentence does not say so.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,10 @@ pub(super) enum Failure {
          (`distkv user add NAME --admin`), or set `native.allow_anonymous`"
     )]
     NobodyFromElsewhere,
+    #[error(transparent)]
+    Refused(Refused),
+    #[error("your user has changed or is no more: log in again")]
+    UserChanged,
     #[error("the time for logging in is over")]
     LoginTooLate,
     #[error("there is nothing at {0}")]
@@ -95,6 +100,8 @@ impl Failure {
             Self::Batch(BatchError::Write { error, .. }) => of_write(error),
             Self::Batch(BatchError::Twice { .. }) => "invalid",
             Self::Batch(_) => "limit",
+            Self::Refused(Refused::Wrong) | Self::UserChanged => "denied",
+            Self::Refused(_) => "unavailable",
             Self::TooSlow => "too_slow",
             Self::Closing => "unavailable",
             Self::Unsupported(_) => "unsupported",
@@ -112,6 +119,7 @@ impl Failure {
                 | Self::LoginFirst
                 | Self::NobodyFromElsewhere
                 | Self::LoginTooLate
+                | Self::UserChanged
                 | Self::Closing
         )
     }

@@ -8,6 +8,7 @@ use std::task::Context;
 use distkv_store::path::{Element, Path, PathBuilder, PathRef};
 use distkv_store::store::{Lsn, Store};
 use distkv_store::view::{View, Who};
+use tokio::sync::oneshot;
 
 use super::actions;
 use super::failure::Failure;
@@ -15,6 +16,8 @@ use super::figures::Figures;
 use super::stream::{Source, Streams};
 use super::wire::{BadMessage, Fields, Seq, VERSION, Window, Writer};
 use super::{Face, Options};
+use crate::auth::logins::{LoggedIn, Standing};
+use crate::client::exchange::SharedKey;
 
 /// From here on what is on its way out is sent before anything else is done.
 const OUT_FULL: usize = 64 << 10;
@@ -91,6 +94,14 @@ pub(super) struct Request<'a> {
     pub(super) fields: Fields<'a>,
 }
 
+/// What has come of something that all further messages wait for.
+pub(super) enum Outcome {
+    /// A key is agreed on.
+    Key(SharedKey),
+    /// The client has logged in.
+    LoggedIn(LoggedIn),
+}
+
 /// Which data an action is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Home {
@@ -106,6 +117,14 @@ pub(super) struct Session {
     pub(super) peer: SocketAddr,
     /// What the client sees of the store; `None` until it has logged in.
     view: Option<View>,
+    /// As whom it has logged in; `None` also where nobody needs to.
+    user: Option<LoggedIn>,
+    /// The key for passwords, once it is agreed on.
+    key: Option<SharedKey>,
+    /// Whether a key exchange was begun.
+    exchanged: bool,
+    /// What all further messages wait for.
+    awaited: Option<oneshot::Receiver<Outcome>>,
     /// The action `root` has made this the whole of the data.
     pub(super) root: Path,
     /// The window that was agreed on; 0: no flow control.
@@ -118,11 +137,15 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(face: Arc<Face>, peer: SocketAddr) -> Self {
-        let view = Some(face.store.view(Who::system()));
+        let view = (!face.logins.are_on()).then(|| face.store.view(Who::system()));
         Self {
             face,
             peer,
             view,
+            user: None,
+            key: None,
+            exchanged: false,
+            awaited: None,
             root: Path::root(),
             window: 0,
             greeted: false,
@@ -145,8 +168,52 @@ impl Session {
             0 => message.nil("tick"),
             tick => message.uint("tick", tick),
         };
-        if !self.face.options.allow_anonymous && !self.peer.ip().to_canonical().is_loopback() {
+        let methods = self.methods();
+        if !methods.is_empty() {
+            let mut pack = message.key("auth");
+            pack.array(methods.len() as u32);
+            for method in methods {
+                match method {
+                    Some(method) => pack.str(&method),
+                    None => pack.nil(),
+                }
+            }
+        }
+        let open = !self.face.logins.are_on() && !self.face.options.allow_anonymous;
+        if open && !self.peer.ip().to_canonical().is_loopback() {
             self.refuse(None, &Failure::NobodyFromElsewhere, out);
+        }
+    }
+
+    /// The method by which users log in, if that is needed; then the others which have users. Empty if there are none at all.
+    fn methods(&self) -> Vec<Option<Arc<str>>> {
+        let access = self.face.store.access();
+        let current = access.method(&Path::root());
+        let mut all = vec![current.clone()];
+        for user in access.users().iter().filter(|user| user.realm.is_root()) {
+            let method = Some(Arc::clone(&user.method));
+            if !all.contains(&method) {
+                all.push(method);
+            }
+        }
+        if all == [None] { Vec::new() } else { all }
+    }
+
+    /// Users or access lists have changed: is the client still who it was?
+    pub(super) fn recheck(&mut self, out: &mut Out) {
+        let logins = &self.face.logins;
+        match &self.user {
+            Some(user) => {
+                if logins.standing(user) != Standing::Fine {
+                    self.refuse(None, &Failure::UserChanged, out);
+                }
+            }
+            None if self.view.is_some() && logins.are_on() => {
+                // Until now nobody needed to log in.
+                self.view = None;
+                self.streams.fail_all();
+            }
+            None => {}
         }
     }
 
@@ -157,7 +224,7 @@ impl Session {
 
     /// Whether something is under way that all further messages must wait for.
     pub(super) fn is_busy(&self) -> bool {
-        false
+        self.awaited.is_some()
     }
 
     /// Takes one message.
@@ -206,7 +273,7 @@ impl Session {
         }
         if self.streams.has(&request.seq) {
             return match state {
-                // A client that has said everything; a stream ends with `stop`.
+                // The client has said everything. (It ends a stream with `stop`.)
                 Some("end") => Ok(()),
                 _ => self.streams.tell(&request.seq, fields),
             };
@@ -232,12 +299,52 @@ impl Session {
     /// Lets streams write what they have, until `out` is full; `cx` is woken when there is more.
     pub(super) fn pump(&mut self, cx: &mut Context<'_>, out: &mut Out) {
         if self.streams.len() == 0 || out.is_closing() {
+            self.take_outcome();
             return;
         }
         let before = out.bytes.len();
         let store = &self.face.store;
         self.streams.pump(cx, out, &|| store.tock().get(), &self.face.figures);
         out.tells |= out.bytes.len() > before;
+        self.take_outcome();
+    }
+}
+
+// For logins.
+impl Session {
+    fn take_outcome(&mut self) {
+        let Some(awaited) = &mut self.awaited else { return };
+        match awaited.try_recv() {
+            Err(oneshot::error::TryRecvError::Empty) => return,
+            // It has failed, which the reply says.
+            Err(oneshot::error::TryRecvError::Closed) => {}
+            Ok(Outcome::Key(key)) => self.key = Some(key),
+            Ok(Outcome::LoggedIn(user)) => {
+                self.view = Some(self.face.store.view(user.who()));
+                self.user = Some(user);
+            }
+        }
+        self.awaited = None;
+    }
+
+    /// From now on messages wait for the outcome of a login.
+    pub(super) fn begin_login(&mut self) -> oneshot::Sender<Outcome> {
+        let (tell, hear) = oneshot::channel();
+        self.awaited = Some(hear);
+        tell
+    }
+
+    /// From now on messages wait for a key, which is agreed on once.
+    pub(super) fn begin_exchange(&mut self) -> Result<oneshot::Sender<Outcome>, Failure> {
+        if std::mem::replace(&mut self.exchanged, true) {
+            return Err(Failure::Invalid("a key is agreed on once for a connection".to_owned()));
+        }
+        Ok(self.begin_login())
+    }
+
+    /// The key for passwords.
+    pub(super) fn key(&self) -> Option<&SharedKey> {
+        self.key.as_ref()
     }
 }
 

@@ -109,6 +109,13 @@ impl Streams {
         found.map(|stream| stream.ended = true).is_some()
     }
 
+    /// Ends all streams: who was let in before must log in now.
+    pub(super) fn fail_all(&mut self) {
+        for stream in self.open.values_mut().filter(|stream| !stream.ended) {
+            stream.source = Box::new(LoginNeeded);
+        }
+    }
+
     /// Writes what there is of each stream in turn, until `out` is full. Else `cx` is woken when there is more.
     pub(super) fn pump(
         &mut self,
@@ -139,6 +146,15 @@ impl Streams {
             self.open.remove(&seq);
             Figures::uncount(&figures.streams);
         }
+    }
+}
+
+/// In place of a source which the client may not read from any more.
+struct LoginNeeded;
+
+impl Source for LoginNeeded {
+    fn poll_next(&mut self, _cx: &mut Context<'_>, _message: &mut Writer<'_>) -> Poll<Next> {
+        Poll::Ready(Next::Failed(Failure::LoginFirst))
     }
 }
 

@@ -75,6 +75,12 @@ impl Node {
         Arc::clone(&self.broker)
     }
 
+    /// The native port's face to this node.
+    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
+        let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
+        Arc::new(native::Face::new(self.name.as_str(), store, broker, self.logins(), config.native.options()))
+    }
+
     /// Who may log in, for the other faces.
     pub(super) fn logins(&self) -> Arc<Logins> {
         Arc::clone(&self.logins)
@@ -88,12 +94,6 @@ impl Node {
     /// Closes the connections of users who may not stay, as long as it is polled.
     pub(super) fn watch_users(&self) -> impl Future<Output = ()> + use<> {
         self.bridge.clone().watch_users(Arc::clone(&self.broker))
-    }
-
-    /// The native port's face to this node.
-    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
-        let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
-        Arc::new(native::Face::new(self.name.as_str(), store, broker, config.native.options()))
     }
 
     /// The node's name.
@@ -133,9 +133,11 @@ impl Node {
     pub(super) fn sources(&self, sockets: &[(ListeningSocket, ListenerConfig)]) -> Vec<Source> {
         let listeners = figures::Listeners::new(sockets.iter().map(|(_, config)| &config.listener));
         let (broker, bridge, store) = (Arc::clone(&self.broker), self.bridge.clone(), self.store.clone());
+        let logins = Arc::clone(&self.logins);
         vec![
             Box::new(move |tell| figures::of_broker(&broker.metrics(), tell)),
             Box::new(move |tell| listeners.tell(tell)),
+            Box::new(move |tell| figures::of_logins(&logins, tell)),
             Box::new(move |tell| tell(figures::retained(bridge.retained_count()))),
             Box::new(move |tell| figures::of_store(&store.stats(), tell)),
         ]

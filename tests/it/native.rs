@@ -3,6 +3,7 @@
 
 mod faces;
 mod hostile;
+mod logins;
 mod messages;
 mod state;
 mod trees;

@@ -100,15 +100,15 @@ pub(super) fn write_entry(message: &mut Writer<'_>, entry: &Entry, length: usize
 }
 
 /// What must hold for a write, as a request says it.
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     prev: Option<Value>,
     /// The version that must be there: `Some(None)` for none.
-    version: Option<Option<(&'a str, u64)>>,
+    pub(super) version: Option<Option<(&'a str, u64)>>,
     idempotent: bool,
 }
 
 impl<'a> Wanted<'a> {
-    fn read(fields: &Fields<'a>) -> Result<Self, Failure> {
+    pub(super) fn read(fields: &Fields<'a>) -> Result<Self, Failure> {
         let version = match fields.chain("chain")?.as_deref() {
             None => None,
             Some([]) => Some(None),
@@ -190,7 +190,7 @@ fn write(
 }
 
 /// What is told of a write.
-fn write_committed(
+pub(super) fn write_committed(
     message: &mut Writer<'_>,
     committed: &Committed,
     tells_previous: bool,

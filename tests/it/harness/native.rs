@@ -105,7 +105,9 @@ impl Native {
         let mut all = Vec::new();
         loop {
             let message = self.reply(seq);
-            let ended = message["state"] == "end";
+            // What is refused at once has no start and no end.
+            let refused = all.is_empty() && message.get("error").is_some();
+            let ended = refused || message["state"] == "end";
             all.push(message);
             if ended {
                 return all;
@@ -180,9 +182,9 @@ impl Native {
                 Some(message) => all.push(message),
                 None => {
                     self.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-                    match self.stream.read(&mut [0]) {
+                    match self.stream.peek(&mut [0]) {
                         Ok(0) => return all,
-                        Ok(_) => panic!("half a message"),
+                        Ok(_) => {}
                         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                         }
                         Err(_) => return all,
