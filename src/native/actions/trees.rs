@@ -9,7 +9,7 @@ use distkv_store::meta::Meta;
 use distkv_store::path::{Element, Path, PathRef, Pattern};
 use distkv_store::tree::{Entry, Progress};
 use distkv_store::value::Packer;
-use distkv_store::view::{Cursor, Step, View, Walk, WalkOptions};
+use distkv_store::view::{Child, Cursor, Step, View, Walk, WalkOptions};
 
 use super::super::failure::Failure;
 use super::super::session::{Home, Out, Request, Session};
@@ -27,7 +27,8 @@ const CHILDREN: usize = 1024;
 /// The longest list of children that is sent as one message.
 const LIST_BYTES: usize = 16 << 20;
 
-/// `enum`, `enumerate`, `enum_internal`: the names right below a path, or a map from them to their values.
+/// `enum`, `enumerate`, `enum_internal`: the names right below a path, or a map from them to their values. Own addition: with `living`,
+/// `empty` leaves out names which have nothing but deleted entries.
 pub(super) fn enumerate(
     session: &mut Session,
     request: &Request<'_>,
@@ -35,6 +36,7 @@ pub(super) fn enumerate(
     out: &mut Out,
 ) -> Result<(), Failure> {
     let (with_data, empty) = (request.fields.flag("with_data"), request.fields.flag("empty"));
+    let living = request.fields.flag("living");
     session.at(request, home, |session, path| {
         let view = session.view()?;
         let mut list = Vec::new();
@@ -45,7 +47,7 @@ pub(super) fn enumerate(
             for child in &children {
                 let hidden = path.is_root() && child.name == Element::Null;
                 let value = child.value();
-                if hidden || (value.is_none() && !empty) {
+                if hidden || (value.is_none() && (!empty || (living && !lives(view, child)))) {
                     continue;
                 }
                 count += 1;
@@ -80,6 +82,18 @@ pub(super) fn enumerate(
         pack.raw(&list);
         Ok(())
     })
+}
+
+/// Whether an entry below a child has a value. After a long search among deleted ones it counts as such.
+fn lives(view: &View, child: &Child) -> bool {
+    let options = WalkOptions { min_depth: 0, max_depth: None, empty: false };
+    let Ok(mut walk) = view.walk(child.path.as_path(), options) else { return false };
+    let mut found = false;
+    let progress = view.walk_on(&mut walk, 1, 1, &mut |_, _| {
+        found = true;
+        Step::On
+    });
+    found || progress == Progress::More
 }
 
 /// Whether there is anything at `path` or below. What the client calls the whole is always there.
