@@ -10,7 +10,7 @@ use distkv_store::store::{Durability, Imported, Options, Store};
 use distkv_store::ticks::NodeName;
 use distkv_store::tree::Entry;
 use distkv_store::value::Value;
-use distkv_store::view::{View, WalkOptions, Step, Who};
+use distkv_store::view::{Step, View, WalkOptions, Who};
 
 use super::*;
 
