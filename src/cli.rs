@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 it did not work (one message on stderr says why and what to do), 2 wrong usage; of the verbs that talk to a server also
 //! 3 no such entry, 4 denied, 5 a condition did not hold, 6 not reachable.
 
+mod acl;
+mod ask;
 mod bench;
 mod completions;
 mod connect;
@@ -11,6 +13,8 @@ mod dump;
 mod entry_line;
 mod failure;
 mod get;
+mod home;
+mod load;
 mod ls;
 mod man;
 mod mqtt;
@@ -18,6 +22,7 @@ mod msg;
 mod output;
 mod password;
 mod repair;
+mod save;
 mod server;
 mod set;
 mod state;
@@ -25,6 +30,7 @@ mod tree;
 mod user;
 mod value;
 mod watch;
+mod why;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -50,7 +56,12 @@ enum Verb {
     Watch(watch::Args),
     Msg(msg::Args),
     User(user::Args),
+    Acl(acl::Args),
     State(state::Args),
+    Why(why::Args),
+    Load(load::Args),
+    Save(save::SaveArgs),
+    Log(save::LogArgs),
     Mqtt(mqtt::Args),
     Dump(dump::Args),
     Repair(repair::Args),
@@ -73,7 +84,12 @@ pub fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(&args),
         Verb::Msg(args) => msg::run(&args),
         Verb::User(args) => user::run(&args),
+        Verb::Acl(args) => acl::run(&args),
         Verb::State(args) => state::run(&args),
+        Verb::Why(args) => why::run(&args),
+        Verb::Load(args) => load::run(&args),
+        Verb::Save(args) => save::save(&args),
+        Verb::Log(args) => save::log(&args),
         Verb::Mqtt(args) => Ok(mqtt::run(&args)),
         Verb::Dump(args) => dump::run(&args),
         Verb::Repair(args) => repair::run(&args),

@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use distkv_store::access::{self, User, users};
+use distkv_store::access::{self, AccessStats, User, users};
 use distkv_store::meta::Meta;
 use distkv_store::path::Path;
 use distkv_store::store::Store;
@@ -109,6 +109,12 @@ impl Logins {
     #[must_use]
     pub fn checks(&self) -> &Checks {
         &self.checks
+    }
+
+    /// How many users and access lists there are.
+    #[must_use]
+    pub fn access_stats(&self) -> AccessStats {
+        self.store.access().stats()
     }
 
     /// Whom a view of somebody without a name is for, while logins are on.

@@ -81,6 +81,24 @@ impl Connect {
         })
     }
 
+    /// The file with a password, if one is named.
+    pub(super) fn password_file(&self) -> Option<&Path> {
+        self.password_file.as_deref()
+    }
+
+    /// How long to wait for an answer.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// Name and password, if a name is said.
+    pub(super) fn credentials(&self) -> anyhow::Result<Option<(String, String)>> {
+        let file = self.file()?;
+        let Some(user) = self.user.clone().or(file.user) else { return Ok(None) };
+        let password = password(&user, self.password_file.clone().or(file.password_file).as_deref())?;
+        Ok(Some((user, password)))
+    }
+
     fn options(&self) -> anyhow::Result<Options> {
         let file = self.file()?;
         let server = self.server.clone().or(file.server).unwrap_or_else(|| "localhost".to_owned());
@@ -134,7 +152,7 @@ fn password(user: &str, file: Option<&Path>) -> anyhow::Result<String> {
     }
 }
 
-fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+pub(super) fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(work);
     // A read of the standard input may still be blocked.

@@ -19,6 +19,12 @@ pub(super) enum Failure {
     /// It is there already, or has changed meanwhile.
     #[error("{0}")]
     Conflict(String),
+    /// The server does not allow it.
+    #[error("{0}")]
+    Denied(String),
+    /// There is no server.
+    #[error("{0}")]
+    Unreachable(String),
     /// Somebody said no.
     #[error("not done: nobody said yes")]
     NotConfirmed,
@@ -34,6 +40,8 @@ fn of_failure(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Failure::Usage(_) => 2,
         Failure::NoEntry(_) | Failure::NotFound(_) => 3,
         Failure::Conflict(_) => 5,
+        Failure::Denied(_) => 4,
+        Failure::Unreachable(_) => 6,
         Failure::NotConfirmed => 1,
     })
 }

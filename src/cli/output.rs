@@ -105,10 +105,6 @@ impl Progress {
             let _ = write!(io::stderr(), "\r{} {} ", self.count, self.what);
         }
     }
-
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
 }
 
 impl Drop for Progress {

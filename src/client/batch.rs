@@ -88,7 +88,7 @@ impl<'c> IntoFuture for Batch<'c> {
             if writes.is_empty() {
                 return Ok(Vec::new());
             }
-            let reply = self.client.request(Request::new("set_many").list("writes", &writes)).await?;
+            let reply = self.client.request(Request::new("set_many").list("entries", &writes)).await?;
             reply.items("result")?.iter().map(Written::from_reply).collect()
         })
     }

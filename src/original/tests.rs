@@ -10,7 +10,7 @@ use distkv_store::store::{Durability, Imported, Options, Store};
 use distkv_store::ticks::NodeName;
 use distkv_store::tree::Entry;
 use distkv_store::value::Value;
-use distkv_store::view::{View, WalkOptions, WalkStep, Who};
+use distkv_store::view::{Step, View, WalkOptions, Who};
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn contents(store: &Store, tombstones: bool) -> BTreeMap<String, String> {
                 if let Some(entry) = entry {
                     all.insert(path.to_string(), shown(entry));
                 }
-                WalkStep::On
+                Step::On
             });
         }
     }
@@ -224,6 +224,7 @@ async fn a_snapshot_while_others_write_is_of_one_moment() {
     let store = filled("n");
     let (dir, folder) = folder();
     let view = store.view(Who::system());
+    set(&view, "aa.before", Value::nil());
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -1,12 +1,14 @@
 //! The numbers of broker and store, as samples for `/metrics`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use distkv_broker::Listener;
 use distkv_broker::metrics::{Kind as BrokerKind, Metrics};
 use distkv_store::store::Stats;
 
+use crate::auth::logins::Logins;
 use crate::http::{Kind, Sample, Source, Value};
 use crate::native::Face;
 
@@ -20,6 +22,42 @@ pub(super) fn of_broker(metrics: &Metrics, tell: &mut dyn FnMut(Sample)) {
         let value = Value::Whole(sample.value);
         tell(Sample { name: sample.name, help: sample.help, kind, label: sample.label, value });
     });
+}
+
+/// What became of logins, on all faces, and how many users there are.
+pub(super) fn of_logins(logins: &Logins, tell: &mut dyn FnMut(Sample)) {
+    let counters = logins.checks().counters();
+    let mut one = |name, help, kind, label, value| {
+        tell(Sample { name, help, kind, label, value: Value::Whole(value) });
+    };
+    let how = "Logins by how they were checked: password hashed, remembered, token, or wrong.";
+    for (label, counter) in [
+        ("hashed", &counters.hashed),
+        ("remembered", &counters.remembered),
+        ("token", &counters.tokens),
+        ("wrong", &counters.failed),
+    ] {
+        one("logins_total", how, Kind::Counter, Some(("how", label)), counter.load(Ordering::Relaxed));
+    }
+    for (name, help, counter) in [
+        ("logins_delayed_total", "Logins that waited since others had failed before.", &counters.delayed),
+        ("logins_turned_away_total", "Logins that were not checked: too many waited.", &counters.turned_away),
+        (
+            "logins_forgotten_total",
+            "Addresses and users whose failed logins were forgotten for lack of room.",
+            &counters.forgotten,
+        ),
+    ] {
+        one(name, help, Kind::Counter, None, counter.load(Ordering::Relaxed));
+    }
+    let stats = logins.access_stats();
+    for (name, help, value) in [
+        ("users", "Users in the store.", stats.users),
+        ("access_lists", "Access lists in the store.", stats.lists),
+        ("access_rules", "Rules of all access lists.", stats.rules),
+    ] {
+        one(name, help, Kind::Gauge, None, value);
+    }
 }
 
 /// The numbers of each listener, under its name.
@@ -97,7 +135,7 @@ pub(super) fn retained(count: u64) -> Sample {
 
 /// The store's.
 pub(super) fn of_store(stats: &Stats, tell: &mut dyn FnMut(Sample)) {
-    let Stats { counts, journal, feed, snapshots } = stats;
+    let Stats { counts, journal, feed, snapshots, access } = stats;
     let mut gauge = |name, help, value| tell(sample(name, help, Kind::Gauge, value));
     gauge("entries", "Entries with a value, internal ones left out.", whole(counts.values));
     gauge("entries_internal", "Internal entries with a value.", whole(counts.internal));
@@ -124,7 +162,20 @@ pub(super) fn of_store(stats: &Stats, tell: &mut dyn FnMut(Sample)) {
         "Changes that wait for watches: how far they lag behind.",
         whole(feed.queued),
     );
+    gauge("users", "Users in the store.", whole(access.users));
+    gauge("access_lists", "Access lists in the store.", whole(access.lists));
+    gauge("access_rules", "Rules of all access lists.", whole(access.rules));
     let mut counter = |name, help, value| tell(sample(name, help, Kind::Counter, value));
+    counter(
+        "access_changes_total",
+        "Changes of users and access lists since the start.",
+        whole(access.changes),
+    );
+    counter(
+        "access_lookups_total",
+        "Paths that were looked up in an access list, as they were not remembered.",
+        whole(access.misses),
+    );
     counter("journal_writes_total", "Writes to the log.", whole(journal.writes));
     counter("journal_syncs_total", "Syncs of the log.", whole(journal.syncs));
     counter("journal_sync_seconds_total", "Time that syncs took.", seconds(journal.sync_time));

@@ -145,7 +145,7 @@ impl fmt::Display for Addresses<'_> {
 mod tests {
     use super::*;
 
-    const NOWHERE: Shown = Shown { addresses: Vec::new(), path: None, speaks: String::new() };
+    static NOWHERE: Shown = Shown { addresses: Vec::new(), path: None, speaks: String::new() };
 
     fn plain(addresses: &[&str]) -> [Shown; 1] {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();

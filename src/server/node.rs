@@ -138,9 +138,11 @@ impl Node {
     pub(super) fn sources(&self, sockets: &[(ListeningSocket, ListenerConfig)]) -> Vec<Source> {
         let listeners = figures::Listeners::new(sockets.iter().map(|(_, config)| &config.listener));
         let (broker, bridge, store) = (Arc::clone(&self.broker), self.bridge.clone(), self.store.clone());
+        let logins = Arc::clone(&self.logins);
         vec![
             Box::new(move |tell| figures::of_broker(&broker.metrics(), tell)),
             Box::new(move |tell| listeners.tell(tell)),
+            Box::new(move |tell| figures::of_logins(&logins, tell)),
             Box::new(move |tell| tell(figures::retained(bridge.retained_count()))),
             Box::new(move |tell| figures::of_store(&store.stats(), tell)),
         ]

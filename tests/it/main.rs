@@ -3,6 +3,10 @@
 
 mod api;
 mod cli;
+mod cli_access;
+mod cli_data;
+mod client;
+mod client_login;
 mod clients;
 mod conformance;
 mod corpora;
@@ -29,4 +33,6 @@ mod service;
 mod sessions;
 mod sys;
 mod tidy;
+mod users;
+mod why;
 mod wills;

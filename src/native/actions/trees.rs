@@ -9,7 +9,7 @@ use distkv_store::meta::Meta;
 use distkv_store::path::{Element, Path, PathRef, Pattern};
 use distkv_store::tree::{Entry, Progress};
 use distkv_store::value::Packer;
-use distkv_store::view::{Cursor, Step, View, Walk, WalkOptions};
+use distkv_store::view::{Child, Cursor, Step, View, Walk, WalkOptions};
 
 use super::super::failure::Failure;
 use super::super::session::{Home, Out, Request, Session};
@@ -27,7 +27,8 @@ const CHILDREN: usize = 1024;
 /// The longest list of children that is sent as one message.
 const LIST_BYTES: usize = 16 << 20;
 
-/// `enum`, `enumerate`, `enum_internal`: the names right below a path, or a map from them to their values.
+/// `enum`, `enumerate`, `enum_internal`: the names right below a path, or a map from them to their values. Own addition: with `living`,
+/// `empty` leaves out names which have nothing but deleted entries.
 pub(super) fn enumerate(
     session: &mut Session,
     request: &Request<'_>,
@@ -35,17 +36,20 @@ pub(super) fn enumerate(
     out: &mut Out,
 ) -> Result<(), Failure> {
     let (with_data, empty) = (request.fields.flag("with_data"), request.fields.flag("empty"));
+    let living = request.fields.flag("living");
     session.at(request, home, |session, path| {
         let view = session.view()?;
         let mut list = Vec::new();
         let mut count = 0;
         let mut after: Option<Element<'static>> = None;
         loop {
-            let (children, progress) = view.children(path, after.as_ref(), CHILDREN)?;
+            let (children, next) = view.children(path, after.as_ref(), CHILDREN)?;
             for child in &children {
                 let hidden = path.is_root() && child.name == Element::Null;
                 let value = child.value();
-                if hidden || (value.is_none() && !empty) {
+                // Whoever may not read a value gets the name alone.
+                let shown = if with_data { value.is_some() } else { child.has_value };
+                if hidden || (!shown && (!empty || (living && !lives(view, child)))) {
                     continue;
                 }
                 count += 1;
@@ -61,8 +65,8 @@ pub(super) fn enumerate(
                 let text = "there is too much right below this path for one reply: use `get_tree`";
                 return Err(Failure::Limit(text.to_owned()));
             }
-            after = children.into_iter().next_back().map(|child| child.name);
-            if progress == Progress::Done || after.is_none() {
+            after = next;
+            if after.is_none() {
                 break;
             }
         }
@@ -80,6 +84,18 @@ pub(super) fn enumerate(
         pack.raw(&list);
         Ok(())
     })
+}
+
+/// Whether an entry below a child has a value. After a long search among deleted ones it counts as such.
+fn lives(view: &View, child: &Child) -> bool {
+    let options = WalkOptions { min_depth: 0, max_depth: None, empty: false };
+    let Ok(mut walk) = view.walk(child.path.as_path(), options) else { return false };
+    let mut found = false;
+    let progress = view.walk_on(&mut walk, 1, 1, &mut |_, _| {
+        found = true;
+        Step::On
+    });
+    found || progress == Progress::More
 }
 
 /// Whether there is anything at `path` or below. What the client calls the whole is always there.

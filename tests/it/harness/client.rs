@@ -42,15 +42,19 @@ impl Client {
         Ok(Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false, mqtt5: false })
     }
 
-    /// A client whose CONNECT was accepted, and whose connection begins at an address of the test's choice.
-    pub(crate) fn connect_from(from: SocketAddr, address: SocketAddr, connect: &Connect) -> Self {
+    /// A connection that begins at an address of the test's choice.
+    pub(crate) fn open_from(from: SocketAddr, address: SocketAddr) -> Self {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&from.into()).unwrap();
         socket.connect(&address.into()).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true).unwrap();
-        let mut client =
-            Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false, mqtt5: false };
+        Self { stream, input: Vec::new(), taken: 0, next_id: 0, session_present: false, mqtt5: false }
+    }
+
+    /// A client whose CONNECT was accepted, and whose connection begins at an address of the test's choice.
+    pub(crate) fn connect_from(from: SocketAddr, address: SocketAddr, connect: &Connect) -> Self {
+        let mut client = Self::open_from(from, address);
         client.send(&connect.encode());
         client.expect(Packet::Connack { session_present: false, code: 0 });
         client
@@ -191,6 +195,30 @@ impl Client {
             }
             other => panic!("instead of a message or nothing: {other:?}"),
         }
+    }
+
+    /// The messages of QoS 0 that are on their way: asked by a PINGREQ.
+    #[track_caller]
+    pub(crate) fn messages_so_far(&mut self) -> Vec<Publish> {
+        self.send(packet::PINGREQ);
+        let mut messages = Vec::new();
+        loop {
+            match self.packet() {
+                Packet::Pingresp => return messages,
+                Packet::Publish(publish) => messages.push(publish),
+                other => panic!("instead of a message or nothing: {other:?}"),
+            }
+        }
+    }
+
+    /// The next packet, which must be a PUBACK of MQTT 5 that refuses a message: its identifier and the reason.
+    #[track_caller]
+    pub(crate) fn refusal(&mut self) -> (u16, u8) {
+        let mut packet = [0; 6];
+        self.stream.set_read_timeout(Some(SOON)).unwrap();
+        self.stream.read_exact(&mut packet[..5]).unwrap();
+        assert_eq!(packet[0], 0x40, "{packet:02x?}");
+        (u16::from_be_bytes([packet[2], packet[3]]), packet[4])
     }
 
     #[track_caller]

@@ -2,6 +2,7 @@
 //! clients of others, and waiting for conditions.
 
 pub(crate) mod certificates;
+pub(crate) mod cli;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod native;
