@@ -161,6 +161,9 @@ struct State {
     reserved: usize,
     max_bytes: usize,
     max_publishes: u64,
+    /// With more than this in it, publishers wait: three quarters of what it may hold.
+    pressed_bytes: usize,
+    pressed_publishes: u64,
     waker: Option<Waker>,
     /// Does the waker wait for bytes, or only for `close`?
     waits_for_bytes: bool,
@@ -204,6 +207,8 @@ impl Outbox {
             counts: Counts { packets: u64::from(!first.is_empty()), ..Counts::default() },
             max_bytes: limits.outbox_bytes,
             max_publishes: limits.outbox_messages as u64,
+            pressed_bytes: limits.outbox_bytes / 4 * 3,
+            pressed_publishes: limits.outbox_messages as u64 / 4 * 3,
             close: state.close,
             taste,
             aliases: (taste.aliases > 0).then(|| Box::new(Aliases::new(taste.aliases))),
@@ -389,8 +394,12 @@ impl Appender<'_> {
         if let Some(id) = frame.id {
             buffer.extend_from_slice(&id.to_be_bytes());
         }
-        buffer.extend_from_slice(frame.properties);
-        buffer.extend_from_slice(frame.tail);
+        // A call to copy nothing is not free.
+        for piece in [frame.properties, frame.tail] {
+            if !piece.is_empty() {
+                buffer.extend_from_slice(piece);
+            }
+        }
         if let Some(body) = frame.shared {
             let at = buffer.len();
             state.shared.push(Shared { at, body: body.clone() });
@@ -428,8 +437,8 @@ impl Appender<'_> {
     pub(crate) fn presses(&self) -> bool {
         let state = &*self.state;
         let pressed = state.pressure.queue
-            || state.held_bytes() > state.max_bytes / 4 * 3
-            || state.held_publishes() > state.max_publishes / 4 * 3;
+            || state.held_bytes() > state.pressed_bytes
+            || state.held_publishes() > state.pressed_publishes;
         pressed && state.open && !state.pressure.given_up
     }
 

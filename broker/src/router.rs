@@ -28,6 +28,7 @@ use targets::{Wanted, targets};
 
 use crate::broker::Core;
 use crate::clock;
+use crate::codec::ReasonCode;
 use crate::conn::Acks;
 use crate::hooks::Mark;
 use crate::message::{Message, QoS, Terms};
@@ -73,6 +74,14 @@ pub(crate) struct Routed {
     pub(crate) mark: Mark,
     /// There was a subscription that matches.
     pub(crate) matched: bool,
+}
+
+impl Routed {
+    /// What the publisher is told.
+    #[inline]
+    pub(crate) fn reason(&self) -> ReasonCode {
+        if self.matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers }
+    }
 }
 
 /// What a worker keeps from batch to batch.
@@ -205,7 +214,21 @@ impl Router {
             return Routed::default();
         }
         routing.deliveries += matched.targets.len() + matched.groups.len();
-        let frames = Frames::new(message, routing.take_buffers());
+        let mut frames = Frames::new(message, routing.take_buffers());
+        if message.qos == QoS::AtMostOnce && matched.groups.is_empty() {
+            // The most frequent kind, and the one that costs least.
+            for target in &matched.targets {
+                let Some(grant) = target.grant(message.publisher) else { continue };
+                if target.client.stands_by(target.may, message.topic) {
+                    let terms = grant.terms(QoS::AtMostOnce, message.retained);
+                    give_at_most_once(&target.client, &terms, &mut frames, routing, core);
+                } else {
+                    target.client.deny(message.topic, core);
+                }
+            }
+            routing.give_buffers(frames.into_buffers());
+            return Routed { mark: Mark::default(), matched: true };
+        }
         let several = matched.targets.len() + matched.groups.len() > 1;
         let provenance = matched.provenance;
         let mut delivery = Delivery { frames, recorder: None, kept: None, several, provenance };

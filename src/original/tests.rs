@@ -224,6 +224,7 @@ async fn a_snapshot_while_others_write_is_of_one_moment() {
     let store = filled("n");
     let (dir, folder) = folder();
     let view = store.view(Who::system());
+    set(&view, "aa.before", Value::nil());
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -83,6 +83,15 @@ pub struct PublishProperties<'a> {
 }
 
 impl<'a> PublishProperties<'a> {
+    /// Is there nothing but a topic alias?
+    #[must_use]
+    #[inline]
+    pub fn has_alias_at_most(&self) -> bool {
+        self.message_expiry.is_none()
+            && self.application.is_empty()
+            && self.subscription_identifiers.is_empty()
+    }
+
     #[inline]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         if reader.skip_empty_block() { Ok(Self::default()) } else { Self::decode_some(reader) }
@@ -90,6 +99,9 @@ impl<'a> PublishProperties<'a> {
 
     #[inline(never)]
     fn decode_some(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        if let Some(alias) = reader.skip_alias_block() {
+            return Ok(Self { topic_alias: Some(alias), ..Self::default() });
+        }
         let read = MessageProperties::read(reader, Place::of(PacketType::Publish))?;
         let MessageProperties { topic_alias, message_expiry, subscription_identifiers, application, .. } =
             read;
@@ -102,6 +114,16 @@ impl<'a> PublishProperties<'a> {
         let alias = if self.topic_alias.is_some() { 3 } else { 0 };
         let expiry = if self.message_expiry.is_some() { 5 } else { 0 };
         alias + expiry + self.subscription_identifiers.encoded_len() + self.application.len()
+    }
+
+    /// The size with the length in front: 1 if there are none, 0 in MQTT 3.
+    #[inline]
+    fn len_with_length(&self, version: ProtocolVersion) -> usize {
+        if version < ProtocolVersion::V5 {
+            return 0;
+        }
+        let len = self.encoded_len();
+        writer::variable_len(len) + len
     }
 
     #[inline]
@@ -170,13 +192,15 @@ impl<'a> Publish<'a> {
     /// The topic or the packet is too long; nothing was appended.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>, version: ProtocolVersion) -> Result<(), EncodeError> {
-        self.header().encode(out, version)?;
-        out.extend_from_slice(self.payload);
+        let Self { topic, payload, delivery, retain, ref properties } = *self;
+        encode_header(out, version, topic, payload.len(), delivery, retain, properties)?;
+        out.extend_from_slice(payload);
         Ok(())
     }
 
     /// Everything but the payload.
     #[must_use]
+    #[inline(always)]
     pub fn header(&self) -> PublishHeader<'a> {
         PublishHeader {
             topic: self.topic,
@@ -210,58 +234,61 @@ impl PublishHeader<'_> {
     /// The topic or the packet is too long; nothing was appended.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>, version: ProtocolVersion) -> Result<(), EncodeError> {
-        let topic_len = writer::field_len(self.topic.as_bytes())?;
-        let properties = self.properties_len(version);
-        if properties > 1 {
-            self.properties.subscription_identifiers.check()?;
-        }
-        let header = FixedHeaderBytes::new(self.first_byte(), self.remaining(properties))?;
-        out.extend_from_slice(header.as_slice());
-        writer::push_field(out, topic_len, self.topic.as_bytes());
-        if let Some(id) = self.delivery.packet_id() {
-            out.extend_from_slice(&id.to_be_bytes());
-        }
-        match properties {
-            0 => {}
-            1 => out.push(0),
-            _ => {
-                writer::push_variable(out, self.properties.encoded_len());
-                self.properties.append_to(out);
-            }
-        }
-        Ok(())
+        let Self { topic, payload_len, delivery, retain, ref properties } = *self;
+        encode_header(out, version, topic, payload_len, delivery, retain, properties)
     }
 
     /// The size of the whole packet in bytes, payload included.
     #[must_use]
     #[inline]
     pub fn packet_len(&self, version: ProtocolVersion) -> usize {
-        let remaining = self.remaining(self.properties_len(version));
+        let properties = self.properties.len_with_length(version);
+        let remaining = remaining(self.topic, self.payload_len, self.delivery, properties);
         writer::fixed_header_len(remaining) + remaining
     }
+}
 
-    #[inline]
-    fn first_byte(&self) -> u8 {
-        let dup = if self.delivery.dup() { DUP } else { 0 };
-        PacketType::Publish.first_byte()
-            | dup
-            | self.delivery.qos().as_u8() << QOS_SHIFT
-            | u8::from(self.retain)
+#[inline]
+fn encode_header(
+    out: &mut Vec<u8>,
+    version: ProtocolVersion,
+    topic: &str,
+    payload_len: usize,
+    delivery: Delivery,
+    retain: bool,
+    properties: &PublishProperties<'_>,
+) -> Result<(), EncodeError> {
+    let topic_len = writer::field_len(topic.as_bytes())?;
+    let block = properties.len_with_length(version);
+    if block > 1 {
+        properties.subscription_identifiers.check()?;
     }
-
-    /// The size of the properties with their length in front: 1 if there are none, 0 in MQTT 3.
-    #[inline]
-    fn properties_len(&self, version: ProtocolVersion) -> usize {
-        if version < ProtocolVersion::V5 {
-            return 0;
+    let remaining = remaining(topic, payload_len, delivery, block);
+    let header = FixedHeaderBytes::new(first_byte(delivery, retain), remaining)?;
+    out.extend_from_slice(header.as_slice());
+    writer::push_field(out, topic_len, topic.as_bytes());
+    if let Some(id) = delivery.packet_id() {
+        out.extend_from_slice(&id.to_be_bytes());
+    }
+    match block {
+        0 => {}
+        1 => out.push(0),
+        _ => {
+            writer::push_variable(out, properties.encoded_len());
+            properties.append_to(out);
         }
-        let len = self.properties.encoded_len();
-        writer::variable_len(len) + len
     }
+    Ok(())
+}
 
-    #[inline]
-    fn remaining(&self, properties: usize) -> usize {
-        let id = if self.delivery.packet_id().is_some() { 2 } else { 0 };
-        2 + self.topic.len() + id + properties + self.payload_len
-    }
+#[inline]
+fn first_byte(delivery: Delivery, retain: bool) -> u8 {
+    let dup = if delivery.dup() { DUP } else { 0 };
+    PacketType::Publish.first_byte() | dup | delivery.qos().as_u8() << QOS_SHIFT | u8::from(retain)
+}
+
+#[inline]
+fn remaining(topic: &str, payload_len: usize, delivery: Delivery, properties: usize) -> usize {
+    let id = if delivery.packet_id().is_some() { 2 } else { 0 };
+    2 + topic.len() + id + properties + payload_len
 }

@@ -1,6 +1,6 @@
 //! Reads the fields of one packet, never beyond its end.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use super::error::DecodeError;
 use super::property::Property;
@@ -97,6 +97,16 @@ impl<'a> Reader<'a> {
             }
             _ => false,
         }
+    }
+
+    /// Skips a block of properties that holds a topic alias and nothing else, and answers it.
+    #[inline]
+    pub(super) fn skip_alias_block(&mut self) -> Option<NonZeroU16> {
+        const ALIAS: u8 = Property::TopicAlias as u8;
+        let (&[3, ALIAS, high, low], rest) = self.rest.split_first_chunk()? else { return None };
+        let alias = NonZeroU16::new(u16::from_be_bytes([high, low]))?;
+        self.rest = rest;
+        Some(alias)
     }
 
     /// The value of a property that is 0 or 1.

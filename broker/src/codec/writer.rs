@@ -21,6 +21,9 @@ impl FixedHeaderBytes {
         if remaining > REMAINING_LENGTH_MAX {
             return Err(EncodeError::PacketTooLong(remaining));
         }
+        if remaining < 0x80 {
+            return Ok(Self { bytes: [first, remaining as u8, 0, 0, 0], len: 2 });
+        }
         let mut bytes = [first, 0, 0, 0, 0];
         let mut left = remaining;
         let mut len = 1;

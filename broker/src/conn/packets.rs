@@ -153,6 +153,7 @@ impl<T: Transport> Connection<T> {
 
     /// Answers a packet with its identifier and what became of it. `told` are user properties for the client, which are left out where
     /// it does not want them [MQTT5-3.1.2-29], or where they make the packet larger than it takes [MQTT5-3.4.2-3].
+    #[inline]
     pub(super) fn answer(
         &self,
         packet: PacketType,
@@ -164,8 +165,21 @@ impl<T: Transport> Connection<T> {
     ) {
         if self.version != ProtocolVersion::V5 || (reason == ReasonCode::Success && told.is_empty()) {
             routing.acks.packet(&short_answer(packet, id), mark);
-            return;
+        } else {
+            self.answer_at_length(packet, id, reason, told, mark, routing);
         }
+    }
+
+    #[inline(never)]
+    fn answer_at_length(
+        &self,
+        packet: PacketType,
+        id: PacketId,
+        reason: ReasonCode,
+        told: &[(&str, &str)],
+        mark: Mark,
+        routing: &mut Routing,
+    ) {
         let told = if self.manner.problem_information { told } else { &[] };
         let with = Ack { user: UserProperties::Pairs(told), ..Ack::new(id, reason) };
         let mut bytes = Vec::new();

@@ -1,6 +1,7 @@
 //! PUBLISH from the client: from the packet to the router, and the acknowledgement with what became of it.
 
-use std::sync::Arc;
+use std::mem;
+use std::num::NonZeroU16;
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use crate::delayed::{self, Delay};
 use crate::hooks::{Condition, Mark, Version};
 use crate::message::QoS;
 use crate::metrics::Dropped;
-use crate::router::{Accepted, Carried, Expiry, Outgoing, Routing, accept_if, why_dropped};
+use crate::router::{Accepted, Carried, Expiry, Outgoing, Routing, accept, accept_if, why_dropped};
 use crate::session::{Incoming, Origin, PacketId};
 use crate::transport::Transport;
 use crate::{clock, topic};
@@ -48,9 +49,93 @@ impl<T: Transport> Connection<T> {
     ) -> Result<(), End> {
         routing.tally.publish_received += 1;
         routing.tally.publish_bytes_received += publish.payload.len() as u64;
+        if publish.properties.topic_alias.is_none() {
+            return self.publish_to(publish.topic, publish, frame, owner, routing);
+        }
+        self.note_alias(publish)?;
+        // Taken out while the topic is borrowed from it.
+        let aliases = mem::take(&mut self.aliases);
+        let published = match aliases.topic_of(publish) {
+            Some(topic) => self.publish_to(topic, publish, frame, owner, routing),
+            None => Err(bad_alias(publish)),
+        };
+        self.aliases = aliases;
+        published
+    }
+
+    /// Publishes, now that the topic is known.
+    #[inline(always)]
+    fn publish_to(
+        &mut self,
+        topic: &str,
+        publish: &Publish<'_>,
+        frame: &[u8],
+        owner: Option<&Bytes>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
+        if !self.is_plain(topic, publish) {
+            return self.publish_special(topic, publish, frame, owner, routing);
+        }
+        let shared = owner.map(|owner| owner.slice_ref(publish.payload));
+        let message = Outgoing {
+            shared: shared.as_ref(),
+            retained: publish.retain,
+            publisher: Some(self.client.subscriber),
+            frame: self.as_it_came(publish, frame),
+            ..Outgoing::new(topic, publish.payload, publish.delivery.qos())
+        };
+        match publish.delivery {
+            // There is nobody to tell what became of it.
+            Delivery::AtMostOnce => match accept(&self.core, &*self.principal, &message, routing) {
+                Accepted::Routed(routed) => {
+                    self.unkept = self.unkept.max(routed.mark);
+                    routing.unanswered = routing.unanswered.max(routed.mark);
+                    Ok(())
+                }
+                other => self.outcome(&message, other, None).map(drop),
+            },
+            Delivery::AtLeastOnce { id, .. } => {
+                self.count_unanswered(QoS::AtLeastOnce)?;
+                match accept(&self.core, &*self.principal, &message, routing) {
+                    Accepted::Routed(routed) => {
+                        self.unkept = self.unkept.max(routed.mark);
+                        self.answer(PacketType::Puback, id, routed.reason(), &[], routed.mark, routing);
+                    }
+                    other => {
+                        let outcome = self.outcome(&message, other, None)?;
+                        self.answer_publish(PacketType::Puback, id, &outcome, routing);
+                    }
+                }
+                Ok(())
+            }
+            Delivery::ExactlyOnce { .. } => self.acknowledge_publish(publish, &message, None, routing),
+        }
+    }
+
+    /// Is it of the usual kind: all that the broker has to look at are topic, payload and flags?
+    #[inline]
+    fn is_plain(&self, topic: &str, publish: &Publish<'_>) -> bool {
+        publish.properties.has_alias_at_most()
+            && !topic.starts_with('$')
+            && self.manner.mount.is_none()
+            && self.core.hot.offers_everything()
+    }
+
+    /// A message with properties, for a topic of the broker's own, behind a mount point, or where not all is offered.
+    #[inline(never)]
+    fn publish_special(
+        &mut self,
+        topic: &str,
+        publish: &Publish<'_>,
+        frame: &[u8],
+        owner: Option<&Bytes>,
+        routing: &mut Routing,
+    ) -> Result<(), End> {
         self.check_offer(publish)?;
-        let alias = self.topic_of_alias(publish)?;
-        let topic = alias.as_deref().unwrap_or(publish.topic);
+        if !publish.properties.subscription_identifiers.is_empty() {
+            let words = "PUBLISH from a client with a subscription identifier"; // MQTT5-3.3.4-6
+            return Err(End::Protocol(ReasonCode::ProtocolError, words.into()));
+        }
         let (delay, topic) = Delay::of(topic);
         let topic = topic::mounted(self.manner.mount.as_deref(), topic);
         let shared = owner.map(|owner| owner.slice_ref(publish.payload));
@@ -80,7 +165,7 @@ impl<T: Transport> Connection<T> {
             frame: self.as_it_came(publish, frame),
             ..Outgoing::new(&topic, publish.payload, publish.delivery.qos())
         };
-        self.acknowledge_publish(publish, message, wishes, routing)
+        self.acknowledge_publish(publish, &message, Some(&wishes), routing)
     }
 
     /// Routes the message and answers as its QoS demands.
@@ -88,18 +173,18 @@ impl<T: Transport> Connection<T> {
     fn acknowledge_publish(
         &mut self,
         publish: &Publish<'_>,
-        message: Outgoing<'_>,
-        wishes: Wishes<'_>,
+        message: &Outgoing<'_>,
+        wishes: Option<&Wishes<'_>>,
         routing: &mut Routing,
     ) -> Result<(), End> {
         match publish.delivery {
             Delivery::AtMostOnce => {
-                let outcome = self.route(publish, &message, wishes, routing)?;
+                let outcome = self.route(publish, message, wishes, routing)?;
                 routing.unanswered = routing.unanswered.max(outcome.mark);
             }
             Delivery::AtLeastOnce { id, .. } => {
                 self.count_unanswered(QoS::AtLeastOnce)?;
-                let outcome = self.route(publish, &message, wishes, routing)?;
+                let outcome = self.route(publish, message, wishes, routing)?;
                 self.answer_publish(PacketType::Puback, id, &outcome, routing);
             }
             Delivery::ExactlyOnce { id, dup } => {
@@ -115,8 +200,8 @@ impl<T: Transport> Connection<T> {
         id: PacketId,
         dup: bool,
         publish: &Publish<'_>,
-        message: Outgoing<'_>,
-        wishes: Wishes<'_>,
+        message: &Outgoing<'_>,
+        wishes: Option<&Wishes<'_>>,
         routing: &mut Routing,
     ) -> Result<(), End> {
         let (incoming, origin) = {
@@ -125,7 +210,7 @@ impl<T: Transport> Connection<T> {
             let origin = session.is_recorded().then(|| Origin { sid: session.sid(), packet_id: id });
             (session.check_incoming(id, dup), origin)
         };
-        let mut message = Outgoing { origin, ..message };
+        let mut message = Outgoing { origin, ..*message };
         match &incoming {
             Incoming::New => {}
             Incoming::Unfinished(served) => message.served = served,
@@ -161,35 +246,65 @@ impl<T: Transport> Connection<T> {
         &mut self,
         publish: &Publish<'_>,
         message: &Outgoing<'_>,
-        wishes: Wishes<'_>,
+        wishes: Option<&Wishes<'_>>,
         routing: &mut Routing,
     ) -> Result<Outcome, End> {
+        let Some(wishes) = wishes else {
+            let accepted = accept(&self.core, &*self.principal, message, routing);
+            return self.outcome(message, accepted, None);
+        };
+        match self.condition(publish, message, wishes) {
+            Ok(condition) => {
+                let mut version = None;
+                let (core, principal) = (&self.core, &*self.principal);
+                let accepted = accept_if(core, principal, message, condition, &mut version, routing);
+                self.outcome(message, accepted, version)
+            }
+            Err(outcome) => Ok(outcome),
+        }
+    }
+
+    /// Under what condition the message is published; or what became of it, if it is not published now.
+    #[inline(never)]
+    fn condition<'a>(
+        &mut self,
+        publish: &Publish<'_>,
+        message: &Outgoing<'_>,
+        wishes: &Wishes<'a>,
+    ) -> Result<Option<Condition<'a>>, Outcome> {
         if wishes.delay != Delay::None {
-            return Ok(self.delay(publish, message, wishes));
+            return Err(self.delay(publish, message, wishes));
         }
         // The broker's own topics are behind no mount point.
         let topic = message.topic.strip_prefix(self.manner.mount.as_deref().unwrap_or_default());
         if let Some(topic) = topic.filter(|topic| topic.starts_with(requests::OWN_TOPICS)) {
-            return Ok(self.requested(topic, publish.payload));
+            return Err(self.requested(topic, publish.payload));
         }
         let Ok(condition) = wishes.condition else {
-            return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));
+            return Err(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));
         };
         if condition.is_some() && !message.retained {
-            return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));
+            return Err(self.dropped(message, Dropped::Invalid, ReasonCode::ImplementationSpecificError));
         }
         if self.is_payload_wrong(publish) {
-            return Ok(self.dropped(message, Dropped::Invalid, ReasonCode::PayloadFormatInvalid));
+            return Err(self.dropped(message, Dropped::Invalid, ReasonCode::PayloadFormatInvalid));
         }
-        let mut version = None;
-        let (core, principal) = (&self.core, &*self.principal);
-        match accept_if(core, principal, message, condition, &mut version, routing) {
+        Ok(condition)
+    }
+
+    /// What is answered. `version` is what the entry has now, if the client has asked for it.
+    #[inline]
+    fn outcome(
+        &mut self,
+        message: &Outgoing<'_>,
+        accepted: Accepted,
+        version: Option<Version>,
+    ) -> Result<Outcome, End> {
+        match accepted {
             Accepted::Routed(routed) => {
                 self.unkept = self.unkept.max(routed.mark);
-                let reason =
-                    if routed.matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
                 let version = version.map(|version| version.to_string());
-                Ok(Outcome { mark: routed.mark, reason, version })
+                Ok(Outcome { mark: routed.mark, reason: routed.reason(), version })
             }
             Accepted::Dropped(reason) => {
                 self.client.counts.drop(reason, 1);
@@ -205,7 +320,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// It is to be published later. Who will get it is not known yet, so the answer is plain success.
-    fn delay(&mut self, publish: &Publish<'_>, message: &Outgoing<'_>, wishes: Wishes<'_>) -> Outcome {
+    fn delay(&mut self, publish: &Publish<'_>, message: &Outgoing<'_>, wishes: &Wishes<'_>) -> Outcome {
         let Delay::Seconds(seconds) = wishes.delay else {
             return self.dropped(message, Dropped::Invalid, ReasonCode::TopicNameInvalid);
         };
@@ -285,23 +400,15 @@ impl<T: Transport> Connection<T> {
             && std::str::from_utf8(publish.payload).is_err()
     }
 
-    /// The topic of a PUBLISH that has none, by its alias; or sets the alias [MQTT5-3.3.2-8 to 3.3.2-12].
-    fn topic_of_alias(&mut self, publish: &Publish<'_>) -> Result<Option<Arc<str>>, End> {
-        if !publish.properties.subscription_identifiers.is_empty() {
-            let words = "PUBLISH from a client with a subscription identifier"; // MQTT5-3.3.4-6
-            return Err(End::Protocol(ReasonCode::ProtocolError, words.into()));
+    /// Notes the topic for which an alias stands from now on [MQTT5-3.3.2-8 to 3.3.2-12].
+    fn note_alias(&mut self, publish: &Publish<'_>) -> Result<(), End> {
+        match publish.properties.topic_alias {
+            Some(alias) if !publish.topic.is_empty() => {
+                let limit = self.core.limits().topic_aliases;
+                self.aliases.set(alias, publish.topic, limit).map_err(|_| bad_alias(publish))
+            }
+            _ => Ok(()),
         }
-        let Some(alias) = publish.properties.topic_alias else { return Ok(None) };
-        let bad = |_| {
-            let words = format!("topic alias {alias} is beyond the limit, or stands for no topic");
-            End::Protocol(ReasonCode::TopicAliasInvalid, words)
-        };
-        if publish.topic.is_empty() {
-            return self.aliases.get(alias).map(Some).map_err(bad);
-        }
-        let limit = self.core.limits().topic_aliases;
-        self.aliases.set(alias, publish.topic, limit).map_err(bad)?;
-        Ok(None)
     }
 
     /// Counts a message of QoS 1 or 2: has the client sent more than it may without an acknowledgement [MQTT5-3.3.4-7, 3.3.4-8]?
@@ -331,6 +438,12 @@ impl<T: Transport> Connection<T> {
         let remaining = 2 + publish.topic.len() + usize::from(v5) + publish.payload.len();
         (frame.len() == remaining + header_len(remaining)).then_some(Carried { bytes: frame, v5 })
     }
+}
+
+fn bad_alias(publish: &Publish<'_>) -> End {
+    let alias = publish.properties.topic_alias.map_or(0, NonZeroU16::get);
+    let words = format!("topic alias {alias} is beyond the limit, or stands for no topic");
+    End::Protocol(ReasonCode::TopicAliasInvalid, words)
 }
 
 /// What a dropped message is answered with.

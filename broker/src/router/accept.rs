@@ -20,6 +20,7 @@ pub(crate) enum Accepted {
 }
 
 /// Publishes for `principal`. Drops are counted.
+#[inline]
 pub(crate) fn accept(
     core: &Core,
     principal: &dyn Principal,
@@ -29,7 +30,26 @@ pub(crate) fn accept(
     accept_if(core, principal, message, None, &mut None, routing)
 }
 
+/// May it be published?
+#[inline]
+fn admit(core: &Core, principal: &dyn Principal, message: &Outgoing<'_>) -> Result<(), Dropped> {
+    // `$delayed/` has been taken off what a PUBLISH said; a will can't be delayed so.
+    if message.topic.starts_with('$') && (sys::owns(message.topic) || delayed::owns(message.topic)) {
+        return Err(Dropped::Reserved);
+    }
+    if core.hot.is_too_long(message.topic) {
+        return Err(Dropped::TopicTooLong);
+    }
+    match principal.rights() {
+        Some(rights) if !rights.publish(message.topic, message.retained, message.payload.is_empty()) => {
+            Err(Dropped::PublishDenied)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The same, for a retained message only if `condition` holds. `version` is set to what the entry has from then on.
+#[inline]
 pub(crate) fn accept_if(
     core: &Core,
     principal: &dyn Principal,
@@ -38,23 +58,24 @@ pub(crate) fn accept_if(
     version: &mut Option<Version>,
     routing: &mut Routing,
 ) -> Accepted {
-    let retain = message.retained;
-    // `$delayed/` has been taken off what a PUBLISH said; a will can't be delayed so.
-    if sys::owns(message.topic) || delayed::owns(message.topic) {
-        return dropped(core, Dropped::Reserved);
+    if let Err(reason) = admit(core, principal, message) {
+        return dropped(core, reason);
     }
-    if core.hot.is_too_long(message.topic) {
-        return dropped(core, Dropped::TopicTooLong);
-    }
-    if principal
-        .rights()
-        .is_some_and(|rights| !rights.publish(message.topic, retain, message.payload.is_empty()))
-    {
-        return dropped(core, Dropped::PublishDenied);
-    }
-    if !retain {
+    if !message.retained {
         return Accepted::Routed(core.router.publish(message, routing, core));
     }
+    retain(core, principal, message, condition, version, routing)
+}
+
+/// Writes the entry and publishes at its place in the order of changes.
+fn retain(
+    core: &Core,
+    principal: &dyn Principal,
+    message: &Outgoing<'_>,
+    condition: Option<Condition<'_>>,
+    version: &mut Option<Version>,
+    routing: &mut Routing,
+) -> Accepted {
     let retained = RetainedMessage {
         topic: message.topic,
         payload: message.payload,

@@ -15,6 +15,8 @@ const TARGETS: usize = 1 << 17;
 pub(crate) struct MatchCache {
     /// The router and its generation for which the contents hold.
     valid_for: (u64, u64),
+    /// What was looked up last: often many messages on one topic follow each other.
+    last: Option<Arc<Matched>>,
     new: HashMap<Arc<str>, Arc<Matched>, RandomState>,
     old: HashMap<Arc<str>, Arc<Matched>, RandomState>,
     targets: usize,
@@ -22,17 +24,30 @@ pub(crate) struct MatchCache {
 
 impl MatchCache {
     /// Looks a topic up. Everything is forgotten if the generation is another than before.
+    #[inline]
     pub(crate) fn get(&mut self, valid_for: (u64, u64), topic: &str) -> Option<Arc<Matched>> {
         if self.valid_for != valid_for {
             self.clear();
             self.valid_for = valid_for;
             return None;
         }
-        if let Some(matched) = self.new.get(topic) {
-            return Some(Arc::clone(matched));
+        if let Some(last) = self.last.as_ref().filter(|last| *last.topic == *topic) {
+            return Some(Arc::clone(last));
         }
-        let (topic, matched) = self.old.remove_entry(topic)?;
-        self.new.insert(topic, Arc::clone(&matched));
+        self.look_up(topic)
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, topic: &str) -> Option<Arc<Matched>> {
+        let matched = match self.new.get(topic) {
+            Some(matched) => Arc::clone(matched),
+            None => {
+                let (topic, matched) = self.old.remove_entry(topic)?;
+                self.new.insert(topic, Arc::clone(&matched));
+                matched
+            }
+        };
+        self.last = Some(Arc::clone(&matched));
         Some(matched)
     }
 
@@ -52,6 +67,7 @@ impl MatchCache {
     }
 
     fn clear(&mut self) {
+        self.last = None;
         self.new.clear();
         self.old.clear();
         self.targets = 0;

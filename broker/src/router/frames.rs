@@ -129,7 +129,12 @@ pub(crate) struct Buffers {
     own_head: Vec<u8>,
     own_block: Vec<u8>,
     provenance: Vec<u8>,
+    /// All that is before the payload, where that and an alias are all.
+    short: [u8; 10],
 }
+
+/// The longest payload of a message whose length, with an alias for its topic, takes one byte.
+const SHORT_MAX: usize = 127 - 8;
 
 const FORMS: usize = 12;
 
@@ -173,10 +178,15 @@ impl<'a> Frames<'a> {
         dup: bool,
         alias: Alias,
     ) -> Frame<'_> {
-        if shape.mount > 0 || (shape.v5 && (terms.special.is_some() || alias != Alias::None)) {
-            return self.make_own(shape, terms, id, dup, alias);
-        }
         let payload = self.message.payload.len();
+        if shape.mount > 0 || (shape.v5 && (terms.special.is_some() || alias != Alias::None)) {
+            return match alias {
+                Alias::Known(number) if payload <= SHORT_MAX && self.is_bare(terms) => {
+                    self.make_short(terms, id, dup, number)
+                }
+                _ => self.make_own(shape, terms, id, dup, alias),
+            };
+        }
         if let Some(carried) = self.message.frame
             && id.is_none()
             && !terms.retain
@@ -215,6 +225,34 @@ impl<'a> Frames<'a> {
         }
         let (tail, shared) = payload_of(self.message, &mut self.shared);
         Frame { head, id: id.map(PacketId::get), properties, tail, shared, payload }
+    }
+
+    /// Is there nothing that MQTT 5 would add?
+    fn is_bare(&self, terms: &Terms) -> bool {
+        terms.special.is_none() && self.message.properties.is_empty() && self.message.expiry.is_none()
+    }
+
+    /// The frame of a short message whose topic is told by its alias alone.
+    fn make_short(&mut self, terms: &Terms, id: Option<PacketId>, dup: bool, alias: u16) -> Frame<'_> {
+        let payload = self.message.payload;
+        let [high, low] = alias.to_be_bytes();
+        let first = first_byte(terms, dup);
+        // Two bytes for no topic, four for the properties.
+        let remaining = 6 + payload.len() as u8;
+        let head = &mut self.buffers.short;
+        let head: &[u8] = match id {
+            None => {
+                let [_, _, whole @ ..] = head;
+                *whole = [first, remaining, 0, 0, 3, TOPIC_ALIAS, high, low];
+                whole
+            }
+            Some(id) => {
+                let [id_high, id_low] = id.get().to_be_bytes();
+                *head = [first, remaining + 2, 0, 0, id_high, id_low, 3, TOPIC_ALIAS, high, low];
+                head
+            }
+        };
+        Frame { head, id: None, properties: &[], tail: payload, shared: None, payload: payload.len() }
     }
 
     /// The frame of somebody who has something of its own.
@@ -322,21 +360,30 @@ impl<'a> Frames<'a> {
             shared.clone()
         };
         let mut message = Message::new(Arc::clone(topic), payload, qos);
+        if provenance || expiry.is_some() || !properties.is_empty() {
+            message.extras = self.extras(provenance);
+        }
+        message
+    }
+
+    #[inline(never)]
+    fn extras(&self, provenance: bool) -> Option<Box<Extras>> {
+        let Outgoing { properties, expiry, provenance_block, .. } = *self.message;
         let mut told = Vec::new();
         if provenance {
-            told.extend_from_slice(self.message.provenance_block);
+            told.extend_from_slice(provenance_block);
             if let Some(provenance) = self.message.provenance {
                 put_provenance(&mut told, provenance);
             }
         }
-        if !properties.is_empty() || expiry.is_some() || !told.is_empty() {
-            message.extras = Some(Box::new(Extras {
-                properties: Bytes::copy_from_slice(properties),
-                expires_at: expiry.map(|expiry| expiry.at_ms),
-                provenance: told.into(),
-            }));
+        if properties.is_empty() && expiry.is_none() && told.is_empty() {
+            return None;
         }
-        message
+        Some(Box::new(Extras {
+            properties: Bytes::copy_from_slice(properties),
+            expires_at: expiry.map(|expiry| expiry.at_ms),
+            provenance: told.into(),
+        }))
     }
 }
 

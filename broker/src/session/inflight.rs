@@ -85,9 +85,19 @@ impl Inflight {
         loop {
             self.last = self.last.checked_add(1).unwrap_or(1);
             let id = PacketId::new(self.last)?;
-            if self.find(id).is_none() {
+            if self.is_behind_all(id) || self.find(id).is_none() {
                 return Some(id);
             }
+        }
+    }
+
+    /// Lies it on the circle behind the newest flight, and so is free? It nearly always does.
+    fn is_behind_all(&self, id: PacketId) -> bool {
+        match (self.flights.front(), self.flights.back()) {
+            (Some(front), Some(back)) => {
+                !self.disordered && distance(front.id, id) > distance(front.id, back.id)
+            }
+            _ => true,
         }
     }
 
