@@ -162,7 +162,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_place_and_what_stands_before_is_lo
     std::fs::write(&file, [&good[..], &[0xC1]].concat()).unwrap();
     let damaged = store("new");
     let error = load(&damaged, &file, &mut |_, _| {}).unwrap_err().to_string();
-    assert!(error.contains("damaged, record 14"), "{error}");
+    assert!(error.contains("damaged, record 14: this is no file"), "{error}");
     assert_eq!(value(&damaged, "null"), Value::nil());
     let error = load(&damaged, &dir.path().join("none"), &mut |_, _| {}).unwrap_err().to_string();
     assert!(error.contains("can't open"), "{error}");

@@ -44,15 +44,15 @@ fn a_server_takes_the_originals_files_in_once_with_their_versions() {
 
 #[test]
 fn a_file_that_is_none_stops_the_start_with_its_reason() {
-    let mut stopped = Options::new().prepare();
-    let options = stopped.options_mut();
-    *options = std::mem::replace(options, Options::new()).argument("--load").argument(sample("README.md"));
-    let (status, log, stopped) = stopped.run_in_vain();
-    assert!(!status.success());
-    assert!(log.contains("README.md, record 1: is no file of the original program, or damaged"), "{log}");
-    let mut stopped = stopped;
-    let options = stopped.options_mut();
-    *options = std::mem::replace(options, Options::new()).argument("--load").argument("/nowhere/file");
-    let (_, log, _) = stopped.run_in_vain();
-    assert!(log.contains("can't open"), "{log}");
+    for (file, reason) in [
+        (
+            sample("README.md"),
+            "README.md, record 1: this is no file of the original program, or it is damaged",
+        ),
+        ("/nowhere/file".to_owned(), "can't open /nowhere/file"),
+    ] {
+        let (status, log, _) = Options::new().argument("--load").argument(file).prepare().run_in_vain();
+        assert!(!status.success());
+        assert!(log.contains(reason), "{log}");
+    }
 }
