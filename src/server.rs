@@ -118,7 +118,7 @@ impl Server {
             let (config, load) = (self.config.clone(), std::mem::take(&mut self.load));
             move || Node::open(&config).and_then(|node| node.load(&load).map(|()| node))
         });
-        let node = tokio::select! {
+        let mut node = tokio::select! {
             node = opening => node.map_err(|_panicked| anyhow!("internal error while the data was read; see the log"))??,
             // Nothing was changed yet but by loading, which can be done again: so there is nothing to finish.
             () = signals.stop() => return Ok(ExitCode::SUCCESS),
@@ -134,6 +134,9 @@ impl Server {
         self.config.check_users(node.logins().are_on())?;
         self.face.show_clients(node.broker(), node.bridge(), node.logins());
         node.serve(sockets);
+        if let Some(writer) = node.log_writer() {
+            self.tasks.spawn("event log", writer.run());
+        }
         let shown = Shown::native(&native);
         for served in native.serve(&face) {
             self.tasks.spawn("native", served);

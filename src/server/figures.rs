@@ -1,7 +1,7 @@
 //! The numbers of broker and store, as samples for `/metrics`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use distkv_broker::Listener;
@@ -11,6 +11,7 @@ use distkv_store::store::Stats;
 use crate::auth::logins::Logins;
 use crate::http::{Kind, Sample, Source, Value};
 use crate::native::Face;
+use crate::original::LogFigures;
 
 /// The broker names and explains its numbers itself.
 pub(super) fn of_broker(metrics: &Metrics, tell: &mut dyn FnMut(Sample)) {
@@ -135,7 +136,7 @@ pub(super) fn retained(count: u64) -> Sample {
 
 /// The store's.
 pub(super) fn of_store(stats: &Stats, tell: &mut dyn FnMut(Sample)) {
-    let Stats { counts, journal, feed, snapshots } = stats;
+    let Stats { counts, journal, feed, snapshots, access } = stats;
     let mut gauge = |name, help, value| tell(sample(name, help, Kind::Gauge, value));
     gauge("entries", "Entries with a value, internal ones left out.", whole(counts.values));
     gauge("entries_internal", "Internal entries with a value.", whole(counts.internal));
@@ -162,7 +163,20 @@ pub(super) fn of_store(stats: &Stats, tell: &mut dyn FnMut(Sample)) {
         "Changes that wait for watches: how far they lag behind.",
         whole(feed.queued),
     );
+    gauge("users", "Users in the store.", whole(access.users));
+    gauge("access_lists", "Access lists in the store.", whole(access.lists));
+    gauge("access_rules", "Rules of all access lists.", whole(access.rules));
     let mut counter = |name, help, value| tell(sample(name, help, Kind::Counter, value));
+    counter(
+        "access_changes_total",
+        "Changes of users and access lists since the start.",
+        whole(access.changes),
+    );
+    counter(
+        "access_lookups_total",
+        "Paths that were looked up in an access list, as they were not remembered.",
+        whole(access.misses),
+    );
     counter("journal_writes_total", "Writes to the log.", whole(journal.writes));
     counter("journal_syncs_total", "Syncs of the log.", whole(journal.syncs));
     counter("journal_sync_seconds_total", "Time that syncs took.", seconds(journal.sync_time));
@@ -182,6 +196,22 @@ pub(super) fn of_native(face: &Arc<Face>) -> Source {
             tell(sample(name, help, kind, whole(value)));
         }
     })
+}
+
+/// Those of the event log.
+pub(super) fn of_event_log(figures: &LogFigures, tell: &mut dyn FnMut(Sample)) {
+    let LogFigures { changes, bytes, skipped, failed } = figures;
+    let mut counter = |name, help, count: &AtomicU64| {
+        tell(sample(name, help, Kind::Counter, whole(count.load(Ordering::Relaxed))));
+    };
+    counter("event_log_changes_total", "Changes that were written to event logs.", changes);
+    counter("event_log_bytes_total", "Bytes of event logs.", bytes);
+    counter(
+        "event_log_skipped_total",
+        "How often a log went on with what had changed, as the disk was slow.",
+        skipped,
+    );
+    counter("event_log_failed_total", "Event logs that ended since they could not be written.", failed);
 }
 
 fn sample(name: &'static str, help: &'static str, kind: Kind, value: Value) -> Sample {

@@ -20,6 +20,8 @@ pub(crate) struct Native {
     /// Messages that were read while another one was waited for.
     ready: VecDeque<Json>,
     seq: u64,
+    /// The server has closed the connection.
+    pub(crate) closed: bool,
     /// What the server said first.
     pub(crate) greeting: Json,
 }
@@ -44,6 +46,7 @@ impl Native {
             frames: Frames::new(1 << 30),
             ready: VecDeque::new(),
             seq: 0,
+            closed: false,
             greeting: Json::Null,
         }
     }
@@ -83,9 +86,20 @@ impl Native {
     /// As `ask`, for what must fail: the kind of failure.
     #[track_caller]
     pub(crate) fn fails(&mut self, request: Json) -> String {
-        let reply = self.ask(request.clone());
+        self.failure(request)["etype"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What is answered to a request that must fail, be it in a stream.
+    #[track_caller]
+    pub(crate) fn failure(&mut self, request: Json) -> Json {
+        let seq = self.begin(request.clone());
+        let mut reply = self.reply(seq);
+        if reply["state"] == "start" {
+            reply = self.reply(seq);
+            assert_eq!(self.reply(seq)["state"], "end");
+        }
         assert!(reply.get("error").is_some(), "{request}: {reply}");
-        reply["etype"].as_str().unwrap_or_default().to_owned()
+        reply
     }
 
     #[track_caller]
@@ -105,9 +119,7 @@ impl Native {
         let mut all = Vec::new();
         loop {
             let message = self.reply(seq);
-            // What is refused at once has no start and no end.
-            let refused = all.is_empty() && message.get("error").is_some();
-            let ended = refused || message["state"] == "end";
+            let ended = message["state"] == "end";
             all.push(message);
             if ended {
                 return all;
@@ -142,6 +154,24 @@ impl Native {
         self.ready.pop_front().or_else(|| self.read(within))
     }
 
+    /// Takes the first of the messages that were read and not taken yet which fits.
+    pub(crate) fn take(&mut self, fits: impl Fn(&Json) -> bool) -> Option<Json> {
+        let at = self.ready.iter().position(fits)?;
+        self.ready.remove(at)
+    }
+
+    /// Reads what comes up to a message that is the last one, and keeps it all; for a moment only, if that never comes.
+    pub(crate) fn read_until(&mut self, is_last: impl Fn(&Json) -> bool) {
+        const MOMENT: Duration = Duration::from_millis(50);
+        while let Some(message) = self.read(MOMENT) {
+            let last = is_last(&message);
+            self.ready.push_back(message);
+            if last {
+                return;
+            }
+        }
+    }
+
     fn read(&mut self, within: Duration) -> Option<Json> {
         let deadline = now() + within;
         loop {
@@ -161,13 +191,19 @@ impl Native {
         let mut buffer = [0; 1 << 16];
         self.stream.set_read_timeout(Some(within.max(Duration::from_millis(1)))).unwrap();
         match self.stream.read(&mut buffer) {
-            Ok(0) => false,
+            Ok(0) => {
+                self.closed = true;
+                false
+            }
             Ok(len) => {
                 self.input.extend_from_slice(&buffer[..len]);
                 true
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
-            Err(_) => false,
+            Err(error) => {
+                self.closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                false
+            }
         }
     }
 
