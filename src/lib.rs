@@ -11,4 +11,5 @@ pub mod http;
 pub mod log;
 pub mod mqtt_client;
 pub mod native;
+pub mod original;
 pub mod server;

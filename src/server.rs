@@ -122,7 +122,7 @@ impl Server {
         };
         let mut ways = taken.listen()?;
         let native = native.listen()?;
-        let face = node.native(&self.config);
+        let (face, log_writer) = node.native(&self.config);
         let sockets = std::mem::take(&mut ways.sockets);
         let mut sources = node.sources(&sockets);
         sources.push(figures::of_native(&face));
@@ -131,6 +131,7 @@ impl Server {
         self.config.check_users(node.logins().are_on())?;
         self.face.show_clients(node.broker(), node.bridge(), node.logins());
         node.serve(sockets);
+        self.tasks.spawn("event log", log_writer.run());
         let shown = Shown::native(&native);
         for served in native.serve(&face) {
             self.tasks.spawn("native", served);

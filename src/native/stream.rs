@@ -154,7 +154,7 @@ struct LoginNeeded;
 
 impl Source for LoginNeeded {
     fn poll_next(&mut self, _cx: &mut Context<'_>, _message: &mut Writer<'_>) -> Poll<Next> {
-        Poll::Ready(Next::Failed(Failure::LoginFirst))
+        Poll::Ready(Next::End)
     }
 }
 

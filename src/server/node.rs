@@ -21,6 +21,7 @@ use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::http::{Failure, Source};
 use crate::native;
+use crate::original::{EventLog, Folder, LogWriter};
 
 /// A node with its data, from start to stop.
 pub(super) struct Node {
@@ -75,10 +76,14 @@ impl Node {
         Arc::clone(&self.broker)
     }
 
-    /// The native port's face to this node.
-    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
+    /// The native port's face to this node, and what writes its event log.
+    pub(super) fn native(&self, config: &Config) -> (Arc<native::Face>, LogWriter) {
+        let folder = Folder::new(config.native.save_dir());
+        let (log, writer) = EventLog::new(self.store.clone(), folder.clone());
+        let files = native::Files { folder, log };
         let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
-        Arc::new(native::Face::new(self.name.as_str(), store, broker, self.logins(), config.native.options()))
+        let (name, options) = (self.name.as_str(), config.native.options());
+        (Arc::new(native::Face::new(name, store, broker, self.logins(), files, options)), writer)
     }
 
     /// Who may log in, for the other faces.

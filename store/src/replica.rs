@@ -13,6 +13,7 @@
 //! Nothing here reads a clock, draws at random or touches a file.
 
 mod conflict;
+mod import;
 mod record;
 mod recovery;
 mod since;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use conflict::CONFLICT;
+pub use import::{FOREIGN, Foreign};
 pub use record::RecordError;
 pub use recovery::Recovery;
 pub use snapshot::{Export, Tombstones};

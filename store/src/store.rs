@@ -4,6 +4,7 @@
 //! change, the journal's buffer.
 
 mod batch;
+mod import;
 mod open;
 mod quota;
 mod snapshots;
@@ -18,6 +19,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use crate::feed::{Carrier, Change, FeedStats, Observer, ObserverId, WatchEvent};
 pub use crate::journal::{Durability, JournalFailed, JournalStats, Lsn, OpenError, SnapshotError};
+pub use import::{IMPORT_MAX, Imported};
 pub use open::{OpenReport, Saved, inspect, inspect_dir};
 pub use quota::Quota;
 pub use snapshots::SnapshotStats;
@@ -247,6 +249,11 @@ impl Store {
     /// The end of the journal: everything that has happened so far lies before it.
     pub fn end(&self) -> Lsn {
         self.0.shared.journal.end()
+    }
+
+    /// The node's name.
+    pub fn node(&self) -> &NodeName {
+        &self.0.shared.options.node
     }
 
     /// This life of the node.

@@ -265,6 +265,16 @@ impl Lease {
         self.ceiling = self.ceiling.max(ceiling.0);
     }
 
+    /// Goes on above `tick`. The ceiling to put on record for it, if it has changed.
+    pub fn go_above(&mut self, tick: Tick) -> Option<Tick> {
+        self.next = self.next.max(tick.0.saturating_add(1));
+        let before = self.ceiling;
+        if self.next > self.ceiling {
+            self.ceiling = self.next.saturating_add(LEASE);
+        }
+        (self.ceiling > before).then_some(Tick(self.ceiling))
+    }
+
     /// The next tick; `None` if a new ceiling must go on record first.
     pub fn take(&mut self) -> Option<Tick> {
         if self.next > self.ceiling {

@@ -41,6 +41,7 @@ pub(super) fn watch(session: &mut Session, request: &Request<'_>) -> Result<(), 
             existing: fetch && since.is_none(),
             since,
             programs: true,
+            internal: false,
             events,
             bytes: WATCH_BYTES,
         };

@@ -28,9 +28,9 @@ const _: () = assert!(BATCH_BYTES_MAX + BATCH_WRITES_MAX * EVENT_MAX < PAYLOAD_M
 const _: () = assert!((BATCH_WRITES_MAX as u64) < LEASE / 4);
 
 /// One change of a batch, made but not told yet.
-struct Made<'a> {
-    path: PathRef<'a>,
-    change: replica::Change,
+pub(super) struct Made<'a> {
+    pub(super) path: PathRef<'a>,
+    pub(super) change: replica::Change,
 }
 
 impl Shared {
@@ -126,7 +126,7 @@ impl Shared {
     }
 
     /// Puts the record of what was made into the journal, lets the replica go and tells everybody.
-    fn tell_all<'a>(
+    pub(super) fn tell_all<'a>(
         &self,
         mut guard: parking_lot::RwLockWriteGuard<'_, Held>,
         made: impl Iterator<Item = Made<'a>>,

@@ -24,7 +24,11 @@ impl View {
     /// What is told is looked at once more when it is handed out: whoever has lost the right to it by then does not get it. The right to
     /// list is asked for as by [`Cursor::by_level`].
     pub fn watch(&self, pattern: Pattern, options: WatchOptions) -> Watch {
-        let pattern = if options.programs { without_null(pattern) } else { without_internal(pattern) };
+        let pattern = match options {
+            WatchOptions { internal: true, programs: true, .. } => pattern,
+            WatchOptions { programs: true, .. } => without_null(pattern),
+            _ => without_internal(pattern),
+        };
         let (pattern, mut listed) = self.pattern(pattern);
         if let Some(listed) = &mut listed {
             listed.by_level();
@@ -50,6 +54,8 @@ pub struct WatchOptions {
     pub since: Option<Tock>,
     /// See also what programs keep for themselves below `.distkv`, which else is seen only by a pattern that begins with it.
     pub programs: bool,
+    /// With `programs`: see all internal data as well, which else is seen only by a pattern that begins with it.
+    pub internal: bool,
     /// How many events may wait. One more change, and the watch ends with [`WatchEvent::Lagged`].
     pub events: usize,
     /// How many bytes they may have (paths and values). A single event may have more.
@@ -58,7 +64,7 @@ pub struct WatchOptions {
 
 impl Default for WatchOptions {
     fn default() -> Self {
-        Self { existing: true, since: None, programs: false, events: 1024, bytes: 16 << 20 }
+        Self { existing: true, since: None, programs: false, internal: false, events: 1024, bytes: 16 << 20 }
     }
 }
 

@@ -134,7 +134,7 @@ fn rights_hold_for_every_action() {
     assert!(ann.get(&["own", "y"]).get("value").is_none());
     let tree = ann.stream(json!({ "action": "get_tree", "path": ["shown"] }));
     assert_eq!(tree.len(), 3, "{tree:?}");
-    assert_eq!(ann.call(json!({ "action": "test_acl", "path": ["own", "x"] }))["access"], "rwcdxena");
+    assert_eq!(ann.call(json!({ "action": "test_acl", "path": ["own", "x"] }))["access"], "rwdcxena");
     assert_eq!(ann.call(json!({ "action": "test_acl", "path": ["shown", "a"] }))["access"], false);
 }
 
