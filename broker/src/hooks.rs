@@ -109,7 +109,8 @@ pub trait Principal: Send + Sync + 'static {
         None
     }
 
-    /// What all topics of the user begin with, unseen by him; it ends with `/`. It comes before a mount point of the listener.
+    /// What all topics of the user begin with, unseen by him; it ends with `/`. It comes before a mount point of the listener. His client
+    /// identifiers begin with it, too.
     fn mount(&self) -> Option<&str> {
         None
     }
