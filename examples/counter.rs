@@ -8,7 +8,7 @@ use distkv::client::{Client, Error, Options};
 ///
 /// # Errors
 /// What the server or the connection says.
-pub async fn raise(client: &Client, path: &str) -> Result<u64, Error> {
+pub(crate) async fn raise(client: &Client, path: &str) -> Result<u64, Error> {
     loop {
         let entry = client.entry(path, 1).await?;
         let count = entry.decode::<u64>()?.unwrap_or(0) + 1;
@@ -29,7 +29,7 @@ pub async fn raise(client: &Client, path: &str) -> Result<u64, Error> {
 ///
 /// # Errors
 /// What the server or the connection says.
-pub async fn run(server: &str) -> Result<(), Error> {
+pub(crate) async fn run(server: &str) -> Result<(), Error> {
     let raise_some = async || {
         let client = Client::connect(Options::new(server)).await?;
         for _ in 0..25 {

@@ -8,7 +8,7 @@ use distkv::client::{Client, Error, Event, Options};
 ///
 /// # Errors
 /// What the server or the connection says.
-pub async fn run(server: &str) -> Result<(), Error> {
+pub(crate) async fn run(server: &str) -> Result<(), Error> {
     let client = Client::connect(Options::new(server)).await?;
     client.set("example.rooms.kitchen", "cold").await?;
 

@@ -15,7 +15,7 @@ struct Light {
 ///
 /// # Errors
 /// What the server or the connection says.
-pub async fn run(server: &str) -> Result<(), Error> {
+pub(crate) async fn run(server: &str) -> Result<(), Error> {
     let client = Client::connect(Options::new(server)).await?;
 
     // A structure is a map by its fields' names; whoever else reads the entry sees {"on": true, "level": 7}.

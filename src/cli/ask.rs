@@ -35,7 +35,9 @@ impl Http {
         let host = &self.http;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{login}\r\n");
         let answer = self.exchange(&request, connect.patience()).map_err(|error| {
-            Failure::Unreachable(format!("{host} does not answer HTTP: {error}. Is the server running? --http says where"))
+            Failure::Unreachable(format!(
+                "{host} does not answer HTTP: {error}. Is the server running? --http says where"
+            ))
         })?;
         read(&answer)
     }
@@ -98,7 +100,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_json_or_an_error_with_its_code() {
-        let answer = |status: &str| format!("HTTP/1.1 {status}\r\nA: b\r\n\r\n{{\"error\":\"e\",\"help\":\"h\"}}");
+        let answer =
+            |status: &str| format!("HTTP/1.1 {status}\r\nA: b\r\n\r\n{{\"error\":\"e\",\"help\":\"h\"}}");
         assert_eq!(read(&answer("200 OK")).unwrap()["error"], "e");
         for (status, code) in [("401 x", 4), ("403 x", 4), ("404 x", 3), ("400 x", 2), ("503 x", 1)] {
             assert_eq!(exit_code(&read(&answer(status)).unwrap_err()), code, "{status}");

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 /// A new password of a user: from the file; else asked for twice, or, if standard input is no terminal, its first line.
 pub(super) fn new(name: &str, file: Option<&Path>) -> anyhow::Result<String> {
@@ -49,8 +49,15 @@ pub(super) fn ask(words: &str) -> anyhow::Result<String> {
     let line = first_line(&mut io::stdin().lock());
     drop(hidden);
     writeln!(out)?;
-    Ok(line?)
+    let line = line?;
+    if line.ends_with(char::from(INTERRUPT)) {
+        std::process::exit(130);
+    }
+    Ok(line)
 }
+
+/// What Ctrl-C types.
+const INTERRUPT: u8 = 3;
 
 /// As long as it lives, the terminal shows nothing of what is typed.
 struct Hidden(Termios);
@@ -60,6 +67,9 @@ impl Hidden {
         let before = termios::tcgetattr(io::stdin())?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
+        // As a signal, Ctrl-C would end us before the echo is on again. So it ends the line.
+        silent.local_modes.remove(LocalModes::ISIG);
+        silent.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
         termios::tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
         Ok(Self(before))
     }

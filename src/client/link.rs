@@ -129,7 +129,8 @@ pub(super) async fn connect(options: &Options, number: u64) -> Result<Link, Erro
     match tokio::time::timeout(options.timeout, work).await {
         Ok(result) => result,
         Err(_) => {
-            let reason = format!("no answer within {:?}", options.timeout);
+            let hint = if options.tls.is_none() { "; does it speak TLS?" } else { "" };
+            let reason = format!("no answer within {:?}{hint}", options.timeout);
             Err(Error::Unreachable { server: options.server.clone(), reason })
         }
     }

@@ -315,4 +315,50 @@ mod tests {
         let paths: Vec<String> = copy.entries.keys().map(ToString::to_string).collect();
         assert_eq!(paths, ["a", "c"]);
     }
+
+    /// One entry's history as the server tells it on two streams, each in order, but at its own pace.
+    fn race(steps: &[u8], first: &[u8]) {
+        // The history of three entries: each step writes or deletes one.
+        let history: Vec<Entry> = steps
+            .iter()
+            .zip(1..)
+            .map(|(step, tock)| {
+                let path = ["a", "b", "c"][usize::from(step % 3)];
+                entry(path, (step % 4 != 0).then_some("x"), tock)
+            })
+            .collect();
+        let mut copy = Copy { helpers: 1, ..Copy::default() };
+        let (mut main, mut second) = (history.iter(), history.iter());
+        for turn in first.iter().copied().chain([0, 1].into_iter().cycle()) {
+            let told = if turn % 2 == 0 { main.next() } else { second.next() };
+            if let Some(told) = told {
+                copy.take(told.clone());
+                if turn % 2 == 0 {
+                    copy.tock = told.tock;
+                    copy.bury();
+                }
+            } else if main.len() == 0 && second.len() == 0 {
+                break;
+            }
+        }
+        copy.helpers = 0;
+        copy.bury();
+        let mut model = BTreeMap::new();
+        for told in history {
+            model.insert(told.path.clone(), told);
+        }
+        model.retain(|_, entry| entry.value.is_some());
+        assert_eq!(copy.entries, model);
+        assert!(copy.graves.is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn two_streams_of_one_history_end_equal(
+            steps in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+            first in proptest::collection::vec(proptest::num::u8::ANY, 0..80),
+        ) {
+            race(&steps, &first);
+        }
+    }
 }

@@ -37,7 +37,7 @@ impl Options {
             timeout: Duration::from_secs(30),
             reconnect: true,
             window: 256,
-            message_max: 64 << 20,
+            message_max: 65 << 20,
         }
     }
 

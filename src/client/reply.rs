@@ -159,4 +159,22 @@ mod tests {
     fn what_is_no_map_is_no_message() {
         assert!(Reply::new(Bytes::from_static(b"\x90")).is_err());
     }
+
+    proptest::proptest! {
+        /// Whatever a server sends, the answer is a reply or an error.
+        #[test]
+        fn hostile_messages_are_looked_into_without_harm(
+            body in proptest::collection::vec(proptest::num::u8::ANY, 0..60),
+            count in 0_u8..16,
+        ) {
+            let names: [&[u8]; 6] = [b"\xa4path", b"\xa5chain", b"\xa3seq", b"\xa5error", b"\xa5state", b"\xa6result"];
+            let name = names[usize::from(count) % names.len()];
+            let message = [&[0x80 | count], name, &body[..]].concat();
+            if let Ok(reply) = Reply::new(message.into()) {
+                let _ = (reply.path("path"), reply.chain("chain"), reply.seq(), reply.refusal(), reply.state());
+                let _ = (reply.items("result"), reply.value("path"), reply.number("state"));
+                let _ = entry::Paths::new(&Path::root()).entry(&reply);
+            }
+        }
+    }
 }

@@ -135,7 +135,7 @@ pub(super) fn retained(count: u64) -> Sample {
 
 /// The store's.
 pub(super) fn of_store(stats: &Stats, tell: &mut dyn FnMut(Sample)) {
-    let Stats { counts, journal, feed, snapshots } = stats;
+    let Stats { counts, journal, feed, snapshots, access } = stats;
     let mut gauge = |name, help, value| tell(sample(name, help, Kind::Gauge, value));
     gauge("entries", "Entries with a value, internal ones left out.", whole(counts.values));
     gauge("entries_internal", "Internal entries with a value.", whole(counts.internal));
@@ -162,7 +162,20 @@ pub(super) fn of_store(stats: &Stats, tell: &mut dyn FnMut(Sample)) {
         "Changes that wait for watches: how far they lag behind.",
         whole(feed.queued),
     );
+    gauge("users", "Users in the store.", whole(access.users));
+    gauge("access_lists", "Access lists in the store.", whole(access.lists));
+    gauge("access_rules", "Rules of all access lists.", whole(access.rules));
     let mut counter = |name, help, value| tell(sample(name, help, Kind::Counter, value));
+    counter(
+        "access_changes_total",
+        "Changes of users and access lists since the start.",
+        whole(access.changes),
+    );
+    counter(
+        "access_lookups_total",
+        "Paths that were looked up in an access list, as they were not remembered.",
+        whole(access.misses),
+    );
     counter("journal_writes_total", "Writes to the log.", whole(journal.writes));
     counter("journal_syncs_total", "Syncs of the log.", whole(journal.syncs));
     counter("journal_sync_seconds_total", "Time that syncs took.", seconds(journal.sync_time));

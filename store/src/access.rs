@@ -25,6 +25,7 @@ pub use rights::{NoRight, Right, Rights};
 pub use users::{Secrets, User};
 
 use crate::path::{Element, Path, PathError, PathRef};
+use crate::ticks::Tock;
 use crate::tree::{Entry, Tree};
 use crate::value::Value;
 use users::Stored;
@@ -84,6 +85,8 @@ pub struct Access {
 struct State {
     /// By root.
     realms: BTreeMap<Path, Realm>,
+    /// When a rule has changed last, deletions among them.
+    rules: Tock,
 }
 
 /// What lies in one home.
@@ -104,13 +107,15 @@ impl Realm {
 /// An access list as it is stored, compiled when somebody asks for it.
 #[derive(Default)]
 struct List {
-    rules: BTreeMap<Path, Rights>,
+    rules: Arc<BTreeMap<Path, Rights>>,
     compiled: Option<Arc<Acl>>,
 }
 
 #[derive(Default)]
 struct Known {
     stored: Stored,
+    /// When it has changed last.
+    tock: Tock,
     user: Option<Arc<User>>,
 }
 
@@ -119,7 +124,7 @@ impl Access {
     pub(crate) fn of(tree: &Tree) -> Self {
         let access = Self::default();
         for (path, entry) in tree.iter().take_while(|(path, _)| path.is_root() || path.is_internal()) {
-            access.take_in(path, entry.value.as_ref());
+            access.take_in(path, entry);
         }
         access
     }
@@ -182,6 +187,18 @@ impl Access {
         self.user(&root, method, name)
     }
 
+    /// Since when a user, or somebody bound by a list of the store, has had the rights that he has now: the tock of the last change that could
+    /// concern them. (It may have been one of another list.)
+    pub(crate) fn unchanged_since(&self, user: Option<&User>) -> Tock {
+        let state = self.state.lock();
+        let known = user.and_then(|user| {
+            let users = &state.realms.get(&user.realm)?.users;
+            users.get(&(Arc::clone(&user.method), Arc::clone(&user.name)))
+        });
+        let tock = known.map_or_else(Tock::default, |known| known.tock);
+        if user.is_some_and(|user| user.acl.is_none()) { tock } else { tock.max(state.rules) }
+    }
+
     /// All users, those of the store first.
     pub fn users(&self) -> Vec<Arc<User>> {
         let state = self.state.lock();
@@ -191,18 +208,28 @@ impl Access {
 
     /// An access list of a root. `None`: it does not exist, and allows nothing.
     pub fn acl(&self, realm: &Path, name: &str) -> Option<Arc<Acl>> {
+        let rules = {
+            let state = self.state.lock();
+            let list = state.realms.get(realm)?.lists.get(name)?;
+            match &list.compiled {
+                Some(compiled) => return Some(Arc::clone(compiled)),
+                None => Arc::clone(&list.rules),
+            }
+        };
+        // Not under the lock: a long list takes its time, and the feed must not wait for it.
+        let compiled = Arc::new(Acl::new(rules.iter().map(|(pattern, rights)| (pattern.as_path(), *rights))));
         let mut state = self.state.lock();
-        let list = state.realms.get_mut(realm)?.lists.get_mut(name)?;
-        let compiled = list.compiled.get_or_insert_with(|| {
-            let rules = list.rules.iter().map(|(pattern, rights)| (pattern.as_path(), *rights));
-            Arc::new(Acl::new(rules))
-        });
-        Some(Arc::clone(compiled))
+        let list = state.realms.get_mut(realm).and_then(|realm| realm.lists.get_mut(name));
+        match list.filter(|list| Arc::ptr_eq(&list.rules, &rules)) {
+            Some(list) => Some(Arc::clone(list.compiled.get_or_insert(compiled))),
+            // It has changed meanwhile; who asked will see by the generation that he has to ask again.
+            None => Some(compiled),
+        }
     }
 
     /// Takes a change in. Called under the feed's lock, for changes of internal data.
     pub(crate) fn changed(&self, path: PathRef<'_>, entry: &Entry) {
-        if !self.take_in(path, entry.value.as_ref()) {
+        if !self.take_in(path, entry) {
             return;
         }
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -212,7 +239,7 @@ impl Access {
     }
 
     /// Notes what is stored now at a path. Answers whether that concerns users or lists.
-    fn take_in(&self, path: PathRef<'_>, value: Option<&Value>) -> bool {
+    fn take_in(&self, path: PathRef<'_>, entry: &Entry) -> bool {
         let mut elements = path.elements();
         if elements.next() != Some(Element::Null) {
             return false;
@@ -220,7 +247,9 @@ impl Access {
         let (mut kind, mut root) = (elements.next(), Path::root());
         if kind == Some(Element::str("root")) {
             let Some(Element::List(items)) = elements.next() else { return false };
-            let Ok(path) = Path::from_elements(items) else { return false };
+            // The store's own home is not written so, and internal data is nobody's whole.
+            let path = Path::from_elements(items).ok().filter(|path| !path.is_root());
+            let Some(path) = path.filter(|path| !path.as_path().is_internal()) else { return false };
             (kind, root) = (elements.next(), path);
         }
         let is_list = kind == Some(Element::str("acl"));
@@ -229,9 +258,16 @@ impl Access {
         }
         let mut state = self.state.lock();
         let realm = state.realms.entry(root.clone()).or_default();
-        let concerns = if is_list { realm.rule(elements, value) } else { realm.auth(&root, elements, value) };
+        let concerns = if is_list {
+            realm.rule(elements, entry.value.as_ref())
+        } else {
+            realm.auth(&root, elements, entry)
+        };
         if realm.is_empty() {
             state.realms.remove(&root);
+        }
+        if is_list && concerns {
+            state.rules = state.rules.max(entry.version.tock());
         }
         concerns
     }
@@ -252,13 +288,15 @@ impl Realm {
         let Ok(pattern) = Path::from_elements(elements) else { return false };
         let list = self.lists.entry(Arc::clone(&name)).or_default();
         list.compiled = None;
+        // A copy is made only while the list is being compiled.
+        let rules = Arc::make_mut(&mut list.rules);
         match value {
             Some(value) => {
                 let rights = value.as_str().map_or(Rights::NONE, Rights::read);
-                list.rules.insert(pattern, rights);
+                rules.insert(pattern, rights);
             }
             None => {
-                list.rules.remove(&pattern);
+                rules.remove(&pattern);
             }
         }
         if list.rules.is_empty() {
@@ -268,7 +306,8 @@ impl Realm {
     }
 
     /// What is stored at or below `auth`.
-    fn auth(&mut self, root: &Path, mut elements: crate::path::Elements<'_>, value: Option<&Value>) -> bool {
+    fn auth(&mut self, root: &Path, mut elements: crate::path::Elements<'_>, entry: &Entry) -> bool {
+        let value = entry.value.as_ref();
         let method = match elements.next() {
             None => {
                 self.method = value.and_then(|value| users::text_at(value, "current"));
@@ -296,6 +335,7 @@ impl Realm {
         let concerns = place.map(|place| *place = value.cloned()).is_some();
         let (method, user) = &key;
         if concerns {
+            known.tock = known.tock.max(entry.version.tock());
             known.user = known.stored.read(root, method, user).map_or_else(
                 |error| {
                     tracing::warn!(%method, %user, %root, "a user's record counts as none: {error}");

@@ -24,7 +24,7 @@ pub use open::{OpenReport, Saved, inspect, inspect_dir};
 pub use quota::Quota;
 pub use snapshots::SnapshotStats;
 
-use crate::access::Access;
+use crate::access::{Access, AccessStats};
 use crate::feed::Feed;
 use crate::journal::fs::Fs;
 use crate::journal::{Journal, JournalOptions, Kind};
@@ -233,7 +233,8 @@ impl Store {
         let shared = &self.0.shared;
         let counts = shared.read().replica.counts();
         let feed = shared.feed.lock().stats();
-        Stats { counts, journal: shared.journal.stats(), feed, snapshots: shared.snapshots.stats() }
+        let (journal, snapshots) = (shared.journal.stats(), shared.snapshots.stats());
+        Stats { counts, journal, feed, snapshots, access: shared.access.stats() }
     }
 
     /// The greatest tock of all changes that this node knows of.
@@ -419,4 +420,6 @@ pub struct Stats {
     pub feed: FeedStats,
     /// Those of the snapshots.
     pub snapshots: SnapshotStats,
+    /// Those of users and access lists.
+    pub access: AccessStats,
 }

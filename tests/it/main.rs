@@ -6,6 +6,7 @@ mod cli;
 mod cli_access;
 mod cli_data;
 mod client;
+mod client_login;
 mod clients;
 mod conformance;
 mod corpora;

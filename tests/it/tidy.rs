@@ -30,6 +30,9 @@ const PURE: &[&str] = &[
     "store/src/tree",
     "store/src/ledger",
     "store/src/replica",
+    "store/src/access/acl",
+    "store/src/access/rights",
+    "store/src/access/users",
 ];
 
 /// Where tasks and threads may be started. All others ask these.

@@ -71,7 +71,9 @@ fn an_operator_hears_why_something_did_not_arrive() {
 fn nobody_else_hears_it() {
     let (server, file) = server();
     let http = server.http().to_string();
-    for login in [&[][..], &["--user", "ann", "--password-file", &file], &["--user", "eve", "--password-file", &file]] {
+    for login in
+        [&[][..], &["--user", "ann", "--password-file", &file], &["--user", "eve", "--password-file", &file]]
+    {
         let output = run(&[&["why", "x", "--http", &http], login].concat());
         assert_eq!(output.status.code(), Some(4), "{output:?}");
     }

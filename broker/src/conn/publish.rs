@@ -13,9 +13,7 @@ use crate::delayed::{self, Delay};
 use crate::hooks::{Condition, Mark, Version};
 use crate::message::QoS;
 use crate::metrics::Dropped;
-use crate::router::{
-    Accepted, Carried, Expiry, Outgoing, Routing, accept, accept_if, why_dropped,
-};
+use crate::router::{Accepted, Carried, Expiry, Outgoing, Routing, accept, accept_if, why_dropped};
 use crate::session::{Incoming, Origin, PacketId};
 use crate::transport::Transport;
 use crate::{clock, topic};

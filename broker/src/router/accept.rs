@@ -41,9 +41,7 @@ fn admit(core: &Core, principal: &dyn Principal, message: &Outgoing<'_>) -> Resu
         return Err(Dropped::TopicTooLong);
     }
     match principal.rights() {
-        Some(rights)
-            if !rights.publish(message.topic, message.retained, message.payload.is_empty()) =>
-        {
+        Some(rights) if !rights.publish(message.topic, message.retained, message.payload.is_empty()) => {
             Err(Dropped::PublishDenied)
         }
         _ => Ok(()),

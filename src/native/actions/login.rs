@@ -434,13 +434,13 @@ struct Users {
 impl Source for Users {
     fn poll_next(&mut self, _cx: &mut Context<'_>, message: &mut Writer<'_>) -> Poll<Next> {
         while self.ready.is_empty() && !self.done {
-            let (some, progress) =
+            let (some, next) =
                 match self.view.children(self.parent.as_path(), self.after.as_ref(), SOME_USERS) {
                     Ok(found) => found,
                     Err(denied) => return Poll::Ready(Next::Failed(denied.into())),
                 };
-            self.done = progress == distkv_store::tree::Progress::Done || some.is_empty();
-            self.after = some.last().map(|child| child.name.clone());
+            self.done = next.is_none();
+            self.after = next;
             let named =
                 some.into_iter().filter_map(|child| match (&child.name, child.value(), &child.entry) {
                     (Element::Str(name), Some(_), Some(entry)) => {

@@ -43,11 +43,13 @@ pub(super) fn enumerate(
         let mut count = 0;
         let mut after: Option<Element<'static>> = None;
         loop {
-            let (children, progress) = view.children(path, after.as_ref(), CHILDREN)?;
+            let (children, next) = view.children(path, after.as_ref(), CHILDREN)?;
             for child in &children {
                 let hidden = path.is_root() && child.name == Element::Null;
                 let value = child.value();
-                if hidden || (value.is_none() && (!empty || (living && !lives(view, child)))) {
+                // Whoever may not read a value gets the name alone.
+                let shown = if with_data { value.is_some() } else { child.has_value };
+                if hidden || (!shown && (!empty || (living && !lives(view, child)))) {
                     continue;
                 }
                 count += 1;
@@ -63,8 +65,8 @@ pub(super) fn enumerate(
                 let text = "there is too much right below this path for one reply: use `get_tree`";
                 return Err(Failure::Limit(text.to_owned()));
             }
-            after = children.into_iter().next_back().map(|child| child.name);
-            if progress == Progress::Done || after.is_none() {
+            after = next;
+            if after.is_none() {
                 break;
             }
         }

@@ -1,3 +1,5 @@
+//! Users and lists as they follow what is stored.
+
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
@@ -84,6 +86,9 @@ fn the_users_of_a_root_are_found_by_its_name() {
     // A user of the store of that name comes first.
     put(&access, ":n.auth.password.user.bob@customers:.acme", users::record(&[], true, None));
     assert!(access.find("bob@customers.acme", "password").unwrap().root.is_root());
+    // The whole store has no such home, nor has internal data.
+    put(&access, ":n.root:[].auth.password.user.eve", users::record(&[], true, None));
+    put(&access, ":n.root:[null].auth.password.user.eve", users::record(&[], true, None));
     // A home in a home is none.
     put(&access, ":n.root:['a'].root:['b'].auth.password.user.eve", users::record(&[], true, None));
     assert!(access.users().iter().all(|user| &*user.name != "eve"));

@@ -428,6 +428,71 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_moved_pattern_matches_what_it_matched_elsewhere(
+        naive in any_pattern(),
+        front in 0_usize..3,
+        to in vec(few_elements(), 0..3),
+        paths in vec(vec(few_elements(), 0..5), 1..20),
+    ) {
+        let pattern = naive.pattern();
+        let start = PathRef::from_bytes(pattern.start()).unwrap();
+        let from = start.first(front.min(start.len()));
+        let to = Path::from_elements(to).unwrap();
+        let moved = pattern.moved(from, to.as_path()).unwrap().unwrap();
+        let strings = |path: PathRef<'_>| path.elements().all(|element| matches!(element, Element::Str(_)));
+        let comparable = !naive.strings_only || strings(from) == strings(to.as_path());
+        for elements in paths {
+            let rest = Path::from_elements(elements).unwrap();
+            let below = |front: PathRef<'_>| {
+                let mut path = PathBuilder::below(front);
+                path.push_path(rest.as_path()).unwrap();
+                path.finish()
+            };
+            let (there, here) = (below(from), below(to.as_path()));
+            if comparable {
+                prop_assert_eq!(moved.matches(here.as_path()), pattern.matches(there.as_path()), "{}", there);
+            }
+            prop_assert!(!moved.matches(rest.as_path()) || rest.starts_with(&to), "{}", rest);
+        }
+    }
+
+    #[test]
+    fn a_path_comes_apart_at_every_place(elements in any_path(), at in 0_usize..6) {
+        let path = Path::from_elements(elements.clone()).unwrap();
+        let first = path.as_path().first(at);
+        prop_assert_eq!(first.len(), at.min(elements.len()));
+        prop_assert_eq!(first.elements().collect::<Vec<_>>(), &elements[..at.min(elements.len())]);
+        let mut whole = PathBuilder::below(first);
+        whole.push_path(path.as_path().below(first).unwrap()).unwrap();
+        prop_assert_eq!(&whole.finish(), &path);
+        match path.as_path().split_first() {
+            None => prop_assert!(path.is_root()),
+            Some((first, rest)) => {
+                prop_assert_eq!((first.len(), rest.len()), (1, path.len() - 1));
+                prop_assert_eq!([first.as_bytes(), rest.as_bytes()].concat(), path.as_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_matches_the_pattern_of_nothing() {
+    for text in [":", "a", ":n.x"] {
+        assert!(!Pattern::nothing().matches(path(text).as_path()));
+    }
+    let a = Pattern::from_path(path("a.+").as_path()).unwrap();
+    assert_eq!(a.listed(), Some(path("a").as_path()));
+    assert_eq!(Pattern::exactly(path("a").as_path()).unwrap().listed(), None);
+    assert_eq!(a.moved(path("b").as_path(), Path::root().as_path()), Ok(None));
+    let long = Path::from_elements((0..MAX_ELEMENTS).map(|_| Element::Null)).unwrap();
+    assert_eq!(a.moved(Path::root().as_path(), long.as_path()), Err(PathError::TooDeep));
+    assert!(PathBuilder::below(long.as_path()).push_path(path("a").as_path()).is_err());
+}
+
 fn skip(pattern: &Pattern, text: &str) -> Vec<u8> {
     let mut next = Vec::new();
     assert_eq!(pattern.seek_into(path(text).as_path(), &mut next), Seek::Skip, "{text}");

@@ -17,7 +17,8 @@ pub struct Verdict {
 }
 
 impl View {
-    /// May the user do what needs `right` with what is at `path`? That is the right itself, and `x` on every level above.
+    /// May the user do what needs `right` with what is at `path`? That is the right itself, and `x` on every level above. It looks at no entry and
+    /// takes no lock of the store, so it may be asked within the feed.
     pub fn may(&self, path: PathRef<'_>, right: Right) -> bool {
         self.guard.as_ref().is_none_or(|guard| guard.grant_of(path).may(right))
     }

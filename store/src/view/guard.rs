@@ -12,6 +12,7 @@ use super::{Committed, Condition, Terms, Who, WriteError, has_value};
 use crate::access::{Access, Acl, Denied, Grant, Names, Right, User};
 use crate::path::{Path, PathRef, Pattern};
 use crate::replica::Replica;
+use crate::ticks::Tock;
 
 /// How many paths' grants a view remembers, and up to which length of a path. When there would be more it begins anew.
 const REMEMBERED: usize = 64;
@@ -338,6 +339,14 @@ impl Guard {
     pub(super) fn name(&self, place: &Path) -> Option<Path> {
         let relative = self.root.relative(place.as_path())?;
         Some(self.root.name(place.as_path(), &relative).to_path())
+    }
+
+    /// Since when he has had the rights that he has now.
+    pub(super) fn unchanged_since(&self) -> Tock {
+        match self.bound {
+            Bound::List(None) => Tock::default(),
+            _ => self.access.unchanged_since(self.user().as_deref()),
+        }
     }
 
     pub(super) fn is_admin(&self) -> bool {

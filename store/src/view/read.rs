@@ -76,7 +76,7 @@ impl View {
     }
 
     /// What lies right below `path`, in the order of names, behind the name `after` if that is given; at most `max` of them, and at most some
-    /// thousands are looked at. With [`Progress::More`] there may be more.
+    /// thousands are looked at. Answers after which name there may be more, too.
     ///
     /// It needs the right to list at `path`. A child is shown to those who may list or read it.
     pub fn children(
@@ -84,11 +84,11 @@ impl View {
         path: PathRef<'_>,
         after: Option<&Element<'_>>,
         max: usize,
-    ) -> Result<(Vec<Child>, Progress), Denied> {
+    ) -> Result<(Vec<Child>, Option<Element<'static>>), Denied> {
         let Some(guard) = &self.guard else { return Ok(self.children_of(path, after, max)) };
         guard.check(path, Right::List)?;
-        let Some(place) = guard.place(path) else { return Ok((Vec::new(), Progress::Done)) };
-        let (mut children, progress) = self.children_of(place.as_path(), after, max);
+        let Some(place) = guard.place(path) else { return Ok((Vec::new(), None)) };
+        let (mut children, next) = self.children_of(place.as_path(), after, max);
         children.retain_mut(|child| {
             let readable = guard.may_read(child.path.as_path());
             let shown = readable || guard.may_list_at(child.path.as_path());
@@ -101,7 +101,7 @@ impl View {
                 _ => false,
             }
         });
-        Ok((children, progress))
+        Ok((children, next))
     }
 
     fn children_of(
@@ -109,7 +109,7 @@ impl View {
         path: PathRef<'_>,
         after: Option<&Element<'_>>,
         max: usize,
-    ) -> (Vec<Child>, Progress) {
+    ) -> (Vec<Child>, Option<Element<'static>>) {
         let mut place = path.as_bytes().to_vec();
         match after.map(|after| path.child(after)) {
             None => place.push(0),
@@ -118,18 +118,18 @@ impl View {
                 place.push(AFTER);
             }
             // No path is as long.
-            Some(Err(_)) => return (Vec::new(), Progress::Done),
+            Some(Err(_)) => return (Vec::new(), None),
         }
         let mut children = Vec::new();
         let held = self.shared().read();
         while children.len() < max.min(LOOKS) {
             let mut keys = held.replica.tree().range_from(&place);
             let next = keys.next().filter(|(key, _)| key.starts_with(path));
-            let Some((key, entry)) = next else { return (children, Progress::Done) };
+            let Some((key, entry)) = next else { return (children, None) };
             let child = key.ends().find(|&end| end > path.as_bytes().len()).and_then(|end| key.until(end));
             let name = |child: PathRef<'_>| child.below(path)?.elements().next().map(Element::into_owned);
             let named = child.and_then(|child| Some((child, name(child)?)));
-            let Some((child, name)) = named else { return (children, Progress::Done) };
+            let Some((child, name)) = named else { return (children, None) };
             let here = (key == child).then(|| Arc::clone(entry));
             let below = here.is_none() || keys.next().is_some_and(|(key, _)| key.starts_with(child));
             place.clear();
@@ -138,7 +138,8 @@ impl View {
             let has_value = here.as_ref().is_some_and(|entry| has_value(entry));
             children.push(Child { name, path: child.to_path(), entry: here, has_value, below });
         }
-        (children, Progress::More)
+        let next = children.last().map(|child| child.name.clone());
+        (children, next)
     }
 
     /// Begins to look for the entry which shows a node's event of that number. `None` if no such event is known.

@@ -5,7 +5,7 @@
 //! expired is told as deleted whatever its tock is, since that it expired was no event. (So take the greatest tock that was told,
 //! not the last.)
 //!
-//! If that is not all there is to know ([`Replica::can_tell_since`](crate::replica::Replica::can_tell_since) says when), or if it is too
+//! If the user's rights have changed since then, if that is not all there is to know ([`Replica::can_tell_since`](crate::replica::Replica::can_tell_since) says when), or if it is too
 //! much to be gathered, [`WatchEvent::TooOld`] comes first, and then everything that is there, as from a new watch.
 //!
 //! What has changed is gathered from a scan in slices. Meanwhile changes of what the scan has passed wait in the watch's queue and are
@@ -30,6 +30,8 @@ pub const CHANGES_MAX: usize = 16 * 1024;
 /// What is gathered for a watch that goes on.
 pub(super) struct Resume {
     since: Tock,
+    /// Since when the user has had the rights that he has now. Before, other entries could be seen.
+    rights: Tock,
     found: BTreeMap<Path, Arc<Entry>>,
     bytes: usize,
     bytes_max: usize,
@@ -47,8 +49,8 @@ enum Step {
 }
 
 impl Resume {
-    pub(super) fn new(since: Tock, bytes_max: usize) -> Self {
-        Self { since, found: BTreeMap::new(), bytes: 0, bytes_max }
+    pub(super) fn new(since: Tock, rights: Tock, bytes_max: usize) -> Self {
+        Self { since, rights, found: BTreeMap::new(), bytes: 0, bytes_max }
     }
 
     fn add(&mut self, path: PathRef<'_>, entry: &Arc<Entry>) {
@@ -105,7 +107,7 @@ impl Watch {
         let shared = self.view.shared();
         let held = shared.read();
         let Some(mut scan) = self.queue.scan() else { return Step::Ended(self.queue.take().pop_back()) };
-        let mut known = held.replica.can_tell_since(resume.since);
+        let mut known = resume.rights <= resume.since && held.replica.can_tell_since(resume.since);
         if known {
             held.replica.scan(&mut scan, LOOKS, |path, entry| {
                 resume.look(path, entry);

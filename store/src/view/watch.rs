@@ -40,7 +40,8 @@ impl View {
         let held = shared.read();
         shared.feed.lock().watch(Arc::clone(&queue));
         drop(held);
-        let resume = options.since.map(|since| Resume::new(since, options.bytes));
+        let rights = self.guard.as_ref().map_or_else(Tock::default, |guard| guard.unchanged_since());
+        let resume = options.since.map(|since| Resume::new(since, rights, options.bytes));
         Watch { view: self.clone(), queue, listed, resume, ready: VecDeque::new() }
     }
 }

@@ -143,19 +143,22 @@ fn children_come_by_name_with_what_they_hold() {
     }
     delete(&view, "a.d");
     let names = |at: &str, after: Option<&Element<'_>>, max| {
-        let (children, progress) = view.children(path(at).as_path(), after, max).unwrap();
+        let (children, next) = view.children(path(at).as_path(), after, max).unwrap();
         let shown = children.iter().map(|child| {
             let name = Path::from_elements([child.name.clone()]).unwrap();
             format!("{name} {} {}", child.value().is_some(), child.below)
         });
-        (shown.collect::<Vec<_>>(), progress)
+        (shown.collect::<Vec<_>>(), next)
     };
     let all = [":1 true false", "b true true", "c false true", "d false false"];
-    assert_eq!(names("a", None, 10), (all.map(str::to_owned).to_vec(), Progress::Done));
-    assert_eq!(names("a", None, 2), (all[..2].iter().map(|it| (*it).to_owned()).collect(), Progress::More));
+    assert_eq!(names("a", None, 10), (all.map(str::to_owned).to_vec(), None));
+    assert_eq!(
+        names("a", None, 2),
+        (all[..2].iter().map(|it| (*it).to_owned()).collect(), Some(Element::str("b")))
+    );
     assert_eq!(names("a", Some(&Element::str("b")), 10).0, all[2..]);
     assert_eq!(names(":", None, 10).0, [":n false true", "a true true"]);
-    assert_eq!(names("a.d", None, 10), (Vec::new(), Progress::Done));
+    assert_eq!(names("a.d", None, 10), (Vec::new(), None));
     assert!(view.entry(path("a.d").as_path()).unwrap().unwrap().is_tombstone());
     assert!(view.entry(path("a.c").as_path()).unwrap().is_none());
 }

@@ -12,6 +12,8 @@ use distkv_store::view::{
     Condition, Found, Step, Terms, View, WalkOptions, Watch, WatchOptions, Who, Write, WriteError,
 };
 
+use proptest::prelude::*;
+
 use crate::store::{options, path};
 
 pub(crate) fn memory() -> (Store, View) {
@@ -395,4 +397,112 @@ fn what_must_be_skipped_is_not_read() {
     let mut found = Vec::new();
     let progress = user.slice(&mut cursor, 10, 1000, &mut |path, _| found.push(path.to_string()));
     assert_eq!((found, progress), (vec!["a.z".to_owned()], Progress::Done), "in one slice");
+}
+
+fn name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["a", "b", "c"])
+}
+
+pub(crate) fn joined(names: &[&str]) -> String {
+    if names.is_empty() { ":".to_owned() } else { names.join(".") }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// What reads many entries tells just those which may be read one by one, if the levels above let themselves be listed.
+    #[test]
+    fn reading_many_is_reading_each(
+        entries in prop::collection::vec(prop::collection::vec(name(), 1..5), 0..20),
+        rules in prop::collection::vec(
+            (prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "+", "#"]), 0..4), "r?x?e?"),
+            0..6,
+        ),
+        asked in prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "+", "#"]), 0..5),
+        base in prop::collection::vec(name(), 0..3),
+    ) {
+        let (store, system) = memory();
+        for entry in &entries {
+            put(&system, &joined(entry), Value::nil());
+        }
+        for (pattern, rights) in &rules {
+            let at = [&["acl", "std"], &pattern[..]].concat().join(".");
+            put(&system, &format!(":n.{at}"), Value::string(rights));
+        }
+        put(&system, ":n.acl.std.there", Value::string(""));
+        let user = login(&store, &system, "ann", "std");
+
+        let may = |at: &str, right| user.may(path(at).as_path(), right);
+        let level = |path: &Path, level: usize| {
+            let elements: Vec<_> = path.elements().take(level).collect();
+            Path::from_elements(elements).unwrap().to_string()
+        };
+        let levels_listed = |at: &str, from: usize| {
+            let at = path(at);
+            (from..at.len().max(from + 1)).all(|above| may(&level(&at, above.min(at.len())), Right::List))
+        };
+        let pattern = Pattern::from_path(path(&joined(&asked)).as_path()).unwrap();
+        let first_wild = asked.iter().position(|name| ["+", "#"].contains(name));
+        let readable = read(&system, pattern.clone()).into_iter().filter(|at| may(at, Right::Read));
+        let expected: Vec<String> = match first_wild {
+            Some(at) if !may(&joined(&asked[..at]), Right::List) => Vec::new(),
+            _ => readable.collect(),
+        };
+        prop_assert_eq!(read(&user, pattern.clone()), expected.clone());
+
+        let by_level: Vec<String> = expected
+            .into_iter()
+            .filter(|at| first_wild.is_none_or(|from| levels_listed(at, from)))
+            .collect();
+        let mut watch = user.watch(pattern, WatchOptions::default());
+        prop_assert_eq!(told(&mut watch), by_level);
+
+        let base = joined(&base);
+        let in_base = read(&system, subtree(&base));
+        let expected: Vec<String> = in_base
+            .into_iter()
+            .filter(|at| may(at, Right::Read) && levels_listed(at, path(&base).len()))
+            .collect();
+        match walk(&user, &base, false) {
+            Ok(found) => prop_assert_eq!(found, expected),
+            Err(_) => prop_assert!(!may(&base, Right::List)),
+        }
+        match children(&user, &base) {
+            Ok(found) => {
+                let all = children(&system, &base).unwrap();
+                let shown = |at: &String| may(at, Right::Read) || may(at, Right::List);
+                prop_assert_eq!(found, all.into_iter().filter(|at| !at.starts_with(":n")).filter(shown).collect::<Vec<_>>());
+            }
+            Err(_) => prop_assert!(!may(&base, Right::List)),
+        }
+    }
+}
+
+#[test]
+fn a_watch_goes_on_only_if_the_rights_are_as_they_were() {
+    let (store, system) = memory();
+    put(&system, "a", Value::nil());
+    put(&system, "b", Value::nil());
+    put(&system, ":n.acl.std.a", Value::string("r"));
+    put(&system, ":n.acl.std", Value::string("xe"));
+    let user = login(&store, &system, "ann", "std");
+    let resumed = |since| {
+        let options = WatchOptions { since: Some(since), ..WatchOptions::default() };
+        told(&mut user.watch(subtree(":"), options))
+    };
+    let before = store.tock();
+    put(&system, "a", Value::string("new"));
+    assert_eq!(resumed(before), ["!a"]);
+    let before = store.tock();
+    put(&system, ":n.acl.std.b", Value::string("r"));
+    assert_eq!(resumed(before), ["a", "b"], "all is told anew");
+    let before = store.tock();
+    assert_eq!(resumed(before), [""; 0]);
+    put(&system, ":n.auth.password.user.ann.acl", users::key("*"));
+    assert_eq!(resumed(before), ["a", "b"]);
+    // Lists do not concern him any more.
+    let before = store.tock();
+    put(&system, ":n.acl.std.b", Value::string(""));
+    put(&system, "b", Value::nil());
+    assert_eq!(resumed(before), ["!b"]);
 }

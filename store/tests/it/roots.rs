@@ -7,7 +7,9 @@ use distkv_store::store::Store;
 use distkv_store::value::Value;
 use distkv_store::view::{Found, Terms, View, WatchOptions, Who, Write, WriteError};
 
-use crate::rights::{children, delete, memory, put, read, set, subtree, told, walk};
+use proptest::prelude::*;
+
+use crate::rights::{children, delete, joined, memory, put, read, set, subtree, told, walk};
 use crate::store::path;
 
 /// Two roots with the same things in them, and a user in each.
@@ -187,4 +189,59 @@ fn absolute_paths_reach_no_further() {
     assert!(whole.may(path("customers.acme.light").as_path(), Right::Read));
     assert!(!whole.may(path("customers.acme.door").as_path(), Right::Read));
     assert_eq!(told(&mut watch), [""; 0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// To its user a root with much around it is as a store that holds nothing else.
+    #[test]
+    fn a_root_is_as_a_store_of_its_own(
+        entries in prop::collection::vec(element_names(0..5), 0..12),
+        around in prop::collection::vec(element_names(0..5), 0..12),
+        pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "r", "+", "#"]), 0..5),
+        at in element_names(0..4),
+        writes in prop::collection::vec((element_names(0..4), any::<bool>()), 0..6),
+    ) {
+        let (store, system) = memory();
+        let (_alone_store, alone) = memory();
+        put(&system, ":n.auth.password.user.ann", users::record(&[], false, Some(path("r.a").as_path())));
+        let user = store.view(Who::login(store.access().find("ann", "password").unwrap()));
+        for entry in &around {
+            if !entry.starts_with(&["r", "a"]) {
+                put(&system, &joined(entry), Value::nil());
+            }
+        }
+        for entry in &entries {
+            put(&system, &joined(&[&["r", "a"], &entry[..]].concat()), Value::nil());
+            put(&alone, &joined(entry), Value::nil());
+        }
+        for (at, sets) in &writes {
+            for view in [&user, &alone] {
+                if *sets { set(view, &joined(at)).unwrap() } else { delete(view, &joined(at)).unwrap() }
+            }
+        }
+        let pattern = Pattern::from_path(path(&joined(&pattern)).as_path()).unwrap();
+        prop_assert_eq!(read(&user, pattern.clone()), read(&alone, pattern.clone()));
+        let watch = |view: &View| told(&mut view.watch(pattern.clone(), WatchOptions::default()));
+        prop_assert_eq!(watch(&user), watch(&alone));
+        let at = joined(&at);
+        for empty in [false, true] {
+            prop_assert_eq!(walk(&user, &at, empty), walk(&alone, &at, empty));
+        }
+        prop_assert_eq!(children(&user, &at), children(&alone, &at));
+        prop_assert_eq!(user.exists(path(&at).as_path()), alone.exists(path(&at).as_path()));
+        let value = |view: &View| view.get(path(&at).as_path()).unwrap().map(|entry| entry.value.clone());
+        prop_assert_eq!(value(&user), value(&alone));
+        let gone = |view: &View| view.delete_tree(path(&at).as_path(), &Meta::default()).unwrap();
+        prop_assert_eq!(gone(&user), gone(&alone));
+        prop_assert_eq!(read(&user, subtree(":")), read(&alone, subtree(":")));
+        for entry in around.iter().filter(|entry| !entry.starts_with(&["r", "a"])) {
+            prop_assert!(system.get(path(&joined(entry)).as_path()).unwrap().is_some());
+        }
+    }
+}
+
+fn element_names(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<&'static str>> {
+    prop::collection::vec(prop::sample::select(vec!["a", "b", "r"]), count)
 }
