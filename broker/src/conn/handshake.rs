@@ -13,9 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use self::hello::Hello;
-use self::refusal::{
-    Refusal, login_refused, malformed, no_memory, no_room, no_seat, not_its_own, too_small,
-};
+use self::refusal::{Refusal, login_refused, malformed, no_memory, no_room, no_seat, not_its_own, too_small};
 use super::gate;
 use super::input::{Input, Read};
 use super::junk;
@@ -144,9 +142,7 @@ async fn negotiate<T: Transport>(
     let (clean, version) = (hello.clean, hello.version);
     let user = principal.user().or(hello.user.as_deref()).unwrap_or("-").to_owned();
     let mount = match principal.mount() {
-        Some(root) => {
-            Some(format!("{root}{}", listener.mount_point.as_deref().unwrap_or_default()).into())
-        }
+        Some(root) => Some(format!("{root}{}", listener.mount_point.as_deref().unwrap_or_default()).into()),
         None => listener.mount_point.clone(),
     };
     let manner = Manner {

@@ -84,6 +84,7 @@ fn the_command_line_makes_users_and_asks_for_rights() {
     runs(&server, &["auth", "-m", "password", "init"]);
     let (_, errors, success) = command(&server, &["data", "x", "get"]);
     assert!(!success, "{errors}");
-    let (out, errors, success) = command(&server, &["-a", "password name=pat password=secret", "data", "x", "set", "-v", ":", "1"]);
+    let (out, errors, success) =
+        command(&server, &["-a", "password name=pat password=secret", "data", "x", "set", "-v", ":", "1"]);
     assert!(!success && (out + &errors).contains("not allowed"), "{errors}");
 }

@@ -23,7 +23,10 @@ const VOLATILE: &[&str] = &["tock", "qlen", "wseq", "pubkey", "etype", "entries"
 const NOT_PLAYED: &[(&str, &str)] = &[
     ("multi", "there were several servers"),
     ("state after load as s1", "the server had loaded a file: src/original has tests with such files"),
-    ("diffie_hellman", "keys are random, so the recorded boxes can't be opened: logins.rs and the original client do it"),
+    (
+        "diffie_hellman",
+        "keys are random, so the recorded boxes can't be opened: logins.rs and the original client do it",
+    ),
     ("lib: password", "as above"),
     ("lib: login missing", "it follows the login by password"),
     ("cli/auth password", "as above"),
@@ -81,7 +84,9 @@ impl Entries {
         self.before.extend(elements(&message["path"]));
         let mut entry = message.clone();
         let fields = entry.as_object_mut().unwrap();
-        fields.retain(|key, _| !["path", "depth", "seq"].contains(&key.as_str()) && !VOLATILE.contains(&key.as_str()));
+        fields.retain(|key, _| {
+            !["path", "depth", "seq"].contains(&key.as_str()) && !VOLATILE.contains(&key.as_str())
+        });
         self.all.push((Json::from(self.before.clone()).to_string(), entry));
     }
 }
@@ -165,7 +170,9 @@ impl Player {
     /// Waits for the reply that the original gave.
     fn hear(&mut self, label: &str, expected: &Json) -> Result<(), String> {
         let seq = expected.get("seq").cloned();
-        let Some(found) = self.find(label, seq.as_ref(), expected) else { return Err(format!("missing {expected}")) };
+        let Some(found) = self.find(label, seq.as_ref(), expected) else {
+            return Err(format!("missing {expected}"));
+        };
         let is_entry = |message: &Json| message.get("depth").is_some() && message.get("path").is_some();
         if is_entry(expected) && is_entry(&found) {
             self.note_ticks(expected, &found);
@@ -237,17 +244,24 @@ impl Player {
     fn same(&self, theirs: &Json, ours: &Json) -> bool {
         match (theirs, ours) {
             (Json::Object(theirs), Json::Object(ours)) => {
-                let counts = |map: &Map<String, Json>| map.keys().filter(|key| !VOLATILE.contains(&key.as_str())).count();
+                let counts = |map: &Map<String, Json>| {
+                    map.keys().filter(|key| !VOLATILE.contains(&key.as_str())).count()
+                };
                 counts(theirs) == counts(ours)
-                    && theirs.iter().filter(|(key, _)| !VOLATILE.contains(&key.as_str())).all(|(key, theirs)| {
-                        ours.get(key).is_some_and(|ours| match theirs.as_u64().filter(|_| key == "tick") {
-                            Some(tick) => self.ticks.get(&tick) == ours.as_u64().as_ref(),
-                            None => self.same(theirs, ours),
-                        })
-                    })
+                    && theirs.iter().filter(|(key, _)| !VOLATILE.contains(&key.as_str())).all(
+                        |(key, theirs)| {
+                            ours.get(key).is_some_and(|ours| {
+                                match theirs.as_u64().filter(|_| key == "tick") {
+                                    Some(tick) => self.ticks.get(&tick) == ours.as_u64().as_ref(),
+                                    None => self.same(theirs, ours),
+                                }
+                            })
+                        },
+                    )
             }
             (Json::Array(theirs), Json::Array(ours)) => {
-                theirs.len() == ours.len() && theirs.iter().zip(ours).all(|(theirs, ours)| self.same(theirs, ours))
+                theirs.len() == ours.len()
+                    && theirs.iter().zip(ours).all(|(theirs, ours)| self.same(theirs, ours))
             }
             (theirs, ours) => theirs == ours,
         }
@@ -262,7 +276,8 @@ impl Player {
             ours.all.sort_by(|(a, _), (b, _)| a.cmp(b));
             for ((their_path, theirs), (our_path, ours)) in theirs.all.iter().zip(&ours.all) {
                 if their_path != our_path || !self.same(theirs, ours) {
-                    differences.push(format!("stream {seq} {label}: {their_path} {theirs} is {our_path} {ours}"));
+                    differences
+                        .push(format!("stream {seq} {label}: {their_path} {theirs} is {our_path} {ours}"));
                 }
             }
         }
@@ -302,7 +317,9 @@ fn recorded_dialogues_go_as_they_went_but_for_what_is_listed() {
     let dialogues = dialogues();
     assert_eq!(dialogues.len(), 414);
     let skipped = |dialogue: &Dialogue| {
-        NOT_PLAYED.iter().any(|(what, _)| dialogue.group == *what || dialogue.name == *what || dialogue.name.starts_with(what))
+        NOT_PLAYED.iter().any(|(what, _)| {
+            dialogue.group == *what || dialogue.name == *what || dialogue.name.starts_with(what)
+        })
     };
     let mut listed = listed();
     let (mut report, mut played, mut replies, mut different) = (String::new(), 0, 0, 0);
