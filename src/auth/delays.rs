@@ -4,8 +4,8 @@
 //!
 //! The table is bounded: when it is full, those who failed longest ago are forgotten, and counted.
 
+use core::net::IpAddr;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 

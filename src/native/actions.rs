@@ -9,8 +9,25 @@ mod trees;
 mod values;
 mod watch;
 
+use std::task::{Context, Poll};
+
 use super::failure::Failure;
 use super::session::{Home, Out, Request, Session};
+use super::stream::{Next, Source};
+use super::wire::Writer;
+
+/// The actions that a client may begin with a `state`, since they are dialogues or streams.
+const STATED: &[&str] = &[
+    "get_tree",
+    "get_tree_internal",
+    "watch",
+    "msg_monitor",
+    "delete_tree",
+    "auth",
+    "auth_get",
+    "auth_set",
+    "auth_list",
+];
 
 /// Runs an action: replies, or opens a stream. `stated` tells that the request has a `state`, as those have which begin a dialogue.
 pub(super) fn run(
@@ -20,20 +37,44 @@ pub(super) fn run(
     request: &Request<'_>,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    const STREAMS: &[&str] = &[
-        "get_tree",
-        "get_tree_internal",
-        "watch",
-        "msg_monitor",
-        "delete_tree",
-        "auth",
-        "auth_get",
-        "auth_set",
-        "auth_list",
-    ];
-    if stated && !STREAMS.contains(&action) {
+    if stated && !STATED.contains(&action) {
         return Err(Failure::NoStream(action.to_owned()));
     }
+    match dispatch(session, action, stated, request, out) {
+        // Clients wait for the start of a stream, whatever comes of it.
+        Err(failure) if is_stream(action, request) && !failure.ends_connection() => {
+            session.open_stream(request, Box::new(Refused(Some(failure))))
+        }
+        result => result,
+    }
+}
+
+/// Whether an action is answered with a stream.
+fn is_stream(action: &str, request: &Request<'_>) -> bool {
+    match action {
+        "get_tree" | "get_tree_internal" | "watch" | "msg_monitor" | "auth" => true,
+        "auth_list" => !request.fields.has("ident"),
+        "delete_tree" => request.fields.flag("nchain"),
+        _ => false,
+    }
+}
+
+/// A stream that says only why there is none.
+struct Refused(Option<Failure>);
+
+impl Source for Refused {
+    fn poll_next(&mut self, _cx: &mut Context<'_>, _message: &mut Writer<'_>) -> Poll<Next> {
+        Poll::Ready(self.0.take().map_or(Next::End, Next::Failed))
+    }
+}
+
+fn dispatch(
+    session: &mut Session,
+    action: &str,
+    stated: bool,
+    request: &Request<'_>,
+    out: &mut Out,
+) -> Result<(), Failure> {
     match action {
         "get_value" => values::get(session, request, Home::Data, out),
         "get_internal" => values::get(session, request, Home::Internal, out),

@@ -1,3 +1,5 @@
+//! Tests of the check: what is hashed, what is remembered, who waits.
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use distkv_store::value::{Packer, Value};

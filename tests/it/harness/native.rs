@@ -20,6 +20,8 @@ pub(crate) struct Native {
     /// Messages that were read while another one was waited for.
     ready: VecDeque<Json>,
     seq: u64,
+    /// The server has closed the connection.
+    pub(crate) closed: bool,
     /// What the server said first.
     pub(crate) greeting: Json,
 }
@@ -44,6 +46,7 @@ impl Native {
             frames: Frames::new(1 << 30),
             ready: VecDeque::new(),
             seq: 0,
+            closed: false,
             greeting: Json::Null,
         }
     }
@@ -83,9 +86,20 @@ impl Native {
     /// As `ask`, for what must fail: the kind of failure.
     #[track_caller]
     pub(crate) fn fails(&mut self, request: Json) -> String {
-        let reply = self.ask(request.clone());
+        self.failure(request)["etype"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What is answered to a request that must fail, be it in a stream.
+    #[track_caller]
+    pub(crate) fn failure(&mut self, request: Json) -> Json {
+        let seq = self.begin(request.clone());
+        let mut reply = self.reply(seq);
+        if reply["state"] == "start" {
+            reply = self.reply(seq);
+            assert_eq!(self.reply(seq)["state"], "end");
+        }
         assert!(reply.get("error").is_some(), "{request}: {reply}");
-        reply["etype"].as_str().unwrap_or_default().to_owned()
+        reply
     }
 
     #[track_caller]
@@ -105,9 +119,7 @@ impl Native {
         let mut all = Vec::new();
         loop {
             let message = self.reply(seq);
-            // What is refused at once has no start and no end.
-            let refused = all.is_empty() && message.get("error").is_some();
-            let ended = refused || message["state"] == "end";
+            let ended = message["state"] == "end";
             all.push(message);
             if ended {
                 return all;
@@ -179,13 +191,19 @@ impl Native {
         let mut buffer = [0; 1 << 16];
         self.stream.set_read_timeout(Some(within.max(Duration::from_millis(1)))).unwrap();
         match self.stream.read(&mut buffer) {
-            Ok(0) => false,
+            Ok(0) => {
+                self.closed = true;
+                false
+            }
             Ok(len) => {
                 self.input.extend_from_slice(&buffer[..len]);
                 true
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
-            Err(_) => false,
+            Err(error) => {
+                self.closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                false
+            }
         }
     }
 

@@ -49,7 +49,11 @@ fn messages_that_make_no_sense_get_a_sentence_and_the_connection_goes_on() {
         json!({ "seq": 13, "action": "stop" }),
     ] {
         client.send(&message);
-        let reply = client.message();
+        let mut reply = client.message();
+        if reply["state"] == "start" {
+            reply = client.message();
+            assert_eq!(client.message()["state"], "end");
+        }
         assert_eq!(reply["etype"], "invalid", "{message}: {reply}");
         assert!(reply["error"].as_str().unwrap().len() > 10, "{message}: {reply}");
         assert_eq!(reply.get("seq"), message.get("seq"), "{message}: {reply}");

@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
+use crate::harness::native::Native;
 use crate::harness::server::{Options, Server};
 use crate::harness::tools::{python_of, run_scenario};
 
@@ -60,7 +63,7 @@ fn the_command_line_reads_and_writes_data() {
     let server = Server::start();
     runs(&server, &["data", "a.b", "set", "-v", ":", "hello"]);
     assert_eq!(runs(&server, &["data", "a.b", "get"]).trim(), "'hello'");
-    runs(&server, &["data", "a.c", "set", "-e", ":", "[1, 2.5]"]);
+    runs(&server, &["data", "a.c", "set", "-e", ":", "2.5"]);
     let tree = runs(&server, &["data", "a", "get", "-r"]);
     assert!(tree.contains("hello") && tree.contains("2.5"), "{tree}");
     let list = runs(&server, &["data", "a", "list"]);
@@ -79,12 +82,16 @@ fn the_command_line_makes_users_and_asks_for_rights() {
     assert!(list.contains("pat"), "{list}");
     runs(&server, &["auth", "-m", "password", "user", "param", "pat", "acl", "limited"]);
     runs(&server, &["internal", "state", "-n"]);
-    let acl = runs(&server, &["acl", "list"]);
-    println!("{acl}");
+    for (place, rights) in [("own", "rwcxen"), ("#", "x")] {
+        let rule = json!({ "action": "set_internal", "path": ["acl", "limited", place], "value": rights });
+        Native::open(server.native()).call(rule);
+    }
+    assert!(runs(&server, &["acl", "list"]).contains("limited"));
     runs(&server, &["auth", "-m", "password", "init"]);
     let (_, errors, success) = command(&server, &["data", "x", "get"]);
     assert!(!success, "{errors}");
-    let (out, errors, success) =
-        command(&server, &["-a", "password name=pat password=secret", "data", "x", "set", "-v", ":", "1"]);
+    let pat = ["-a", "password name=pat password=secret", "data"];
+    runs(&server, &[&pat[..], &["own", "set", "-v", ":", "1"]].concat());
+    let (out, errors, success) = command(&server, &[&pat[..], &["x", "set", "-v", ":", "1"]].concat());
     assert!(!success && (out + &errors).contains("not allowed"), "{errors}");
 }
