@@ -4,6 +4,7 @@ mod ask;
 mod batch;
 mod condition;
 mod cursor;
+mod gate;
 mod guard;
 mod read;
 mod root;
@@ -40,7 +41,7 @@ pub use walk::{Step, Walk, WalkOptions};
 pub use watch::{Watch, WatchOptions};
 pub use who::Who;
 
-pub(crate) use guard::Gate;
+pub(crate) use gate::Gate;
 
 /// How many keys a slice looks at, at most: so long it may hold the replica's lock.
 const LOOKS: usize = 1024;

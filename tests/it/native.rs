@@ -5,6 +5,7 @@ mod faces;
 mod hostile;
 mod logins;
 mod messages;
+mod rights;
 mod state;
 mod trees;
 mod values;

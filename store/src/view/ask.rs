@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::guard::{Entrance, Limits};
+use super::gate::Entrance;
+use super::guard::Limits;
 use super::{Terms, View, WriteError, has_value};
 use crate::access::{Denied, Grant, Right, Rights, User};
 use crate::path::{Path, PathRef, Pattern};
