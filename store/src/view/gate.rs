@@ -51,12 +51,14 @@ pub(super) struct Entrance<'p> {
     pub(super) place: Place<'p>,
     pub(super) gate: Option<Gate>,
     may_read: bool,
+    /// The generation of rights for which that is so.
+    generation: u64,
 }
 
 impl Entrance<'_> {
-    /// What the writer gets to know of what has come of it.
-    pub(super) fn answer(&self, mut committed: Committed) -> Committed {
-        if !self.may_read {
+    /// What the writer gets to know of what has come of it. If any rights have changed meanwhile, what was there may have been hidden.
+    pub(super) fn answer(&self, guard: &Guard, mut committed: Committed) -> Committed {
+        if !self.may_read || self.generation != guard.generation() {
             committed.previous = None;
         }
         committed
@@ -83,6 +85,7 @@ impl Guard {
         sets: bool,
         terms: &mut Terms<'_>,
     ) -> Result<Entrance<'p>, WriteError> {
+        let generation = self.generation();
         let grant = self.grant_of(said);
         let denied = |right| Denied { right, path: said.to_path() };
         let gated = sets && !grant.may_write_anyway();
@@ -104,6 +107,6 @@ impl Guard {
         }
         let place = self.place(said).ok_or(WriteError::NoPlace)?;
         let gate = gated.then(|| Gate { grant, offset: self.offset(place.as_path()), said: said.to_path() });
-        Ok(Entrance { place, gate, may_read })
+        Ok(Entrance { place, gate, may_read, generation })
     }
 }

@@ -230,6 +230,11 @@ impl Guard {
         if grant.rights.has(Right::Read) { Sight::Shown } else { Sight::Hidden }
     }
 
+    /// Is he told of a change at a place?
+    pub(super) fn tells(&self, place: PathRef<'_>, listed: Option<&Listed>) -> bool {
+        self.may_list(listed) && self.sight(place, listed) == Sight::Shown
+    }
+
     /// Hands on what he calls a place. (It must be one in his root.)
     pub(super) fn with_name<T>(&self, place: PathRef<'_>, then: impl FnOnce(PathRef<'_>) -> T) -> Option<T> {
         let relative = self.root.relative(place)?;
@@ -240,6 +245,11 @@ impl Guard {
     pub(super) fn name(&self, place: &Path) -> Option<Path> {
         let relative = self.root.relative(place.as_path())?;
         Some(self.root.name(place.as_path(), &relative).to_path())
+    }
+
+    /// Grows with every change of anybody's rights.
+    pub(super) fn generation(&self) -> u64 {
+        self.access.generation()
     }
 
     /// Since when he has had the rights that he has now.
