@@ -14,7 +14,6 @@ mod session;
 mod stream;
 pub mod wire;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use distkv_store::store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::logins::Logins;
+use crate::original::{EventLog, Folder};
 
 pub use connection::serve;
 pub use figures::{Figure, Figures};
@@ -49,8 +49,6 @@ pub struct Options {
     pub write_stall: Duration,
     /// Are clients on other machines let in where there is no method of login in force?
     pub allow_anonymous: bool,
-    /// The directory below which `save` and `log` may write; `None`: nowhere.
-    pub save_dir: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -64,9 +62,17 @@ impl Default for Options {
             login_timeout: Duration::from_secs(15),
             write_stall: Duration::from_secs(30),
             allow_anonymous: false,
-            save_dir: None,
         }
     }
+}
+
+/// Where `save` and `log` write, and who does that.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The directory below which they may.
+    pub folder: Folder,
+    /// The one log.
+    pub log: EventLog,
 }
 
 /// What all connections of the native port share.
@@ -80,12 +86,23 @@ pub struct Face {
     /// For key exchanges, which take a while, and which anybody may ask for.
     exchanges: Arc<Semaphore>,
     options: Options,
+    /// Where `save` and `log` may write.
+    folder: Folder,
+    log: EventLog,
     figures: Figures,
 }
 
 impl Face {
     /// The face of the node `node` to its store, and to the broker for messages.
-    pub fn new(node: &str, store: Store, broker: Arc<Broker>, logins: Arc<Logins>, options: Options) -> Self {
+    pub fn new(
+        node: &str,
+        store: Store,
+        broker: Arc<Broker>,
+        logins: Arc<Logins>,
+        files: Files,
+        options: Options,
+    ) -> Self {
+        let Files { folder, log } = files;
         let changes = Arc::new(watch::Sender::new(()));
         let told = Arc::clone(&changes);
         store.access().on_change(Box::new(move || {
@@ -99,6 +116,8 @@ impl Face {
             changes,
             exchanges: Arc::new(Semaphore::new(EXCHANGES)),
             options,
+            folder,
+            log,
             figures: Figures::default(),
         }
     }

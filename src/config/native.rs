@@ -73,8 +73,12 @@ impl Native {
             login_timeout: self.login_timeout.0,
             write_stall: self.write_stall.0,
             allow_anonymous: self.allow_anonymous,
-            save_dir: (!self.save_dir.as_os_str().is_empty()).then(|| self.save_dir.clone()),
         }
+    }
+
+    /// Where `save` and `log` may write.
+    pub fn save_dir(&self) -> Option<PathBuf> {
+        (!self.save_dir.as_os_str().is_empty()).then(|| self.save_dir.clone())
     }
 
     /// The keys that must not be zero, each with whether it is.

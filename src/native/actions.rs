@@ -1,6 +1,7 @@
 //! What can be asked for, one module a family.
 
 mod acl;
+mod files;
 mod login;
 mod messages;
 mod state;
@@ -57,6 +58,8 @@ pub(super) fn run(
         "auth_info" => login::info(session, request, out),
         "set_auth_typ" => login::set_method(session, request, out),
         "test_acl" => login::test_acl(session, request, out),
+        "save" => files::save(session, request),
+        "log" => files::log(session, request),
         "msg_send" => messages::send(session, request, out),
         "msg_monitor" => messages::monitor(session, request),
         "get_tock" => state::tock(session, request, out),

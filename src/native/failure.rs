@@ -56,6 +56,8 @@ pub(super) enum Failure {
     #[error("{0}")]
     Limit(String),
     #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
     Unsupported(String),
     #[error("{text} {path}")]
     Unmet { text: &'static str, path: Path },
@@ -103,7 +105,7 @@ impl Failure {
             Self::Refused(Refused::Wrong) | Self::UserChanged => "denied",
             Self::Refused(_) => "unavailable",
             Self::TooSlow => "too_slow",
-            Self::Closing => "unavailable",
+            Self::Closing | Self::Unavailable(_) => "unavailable",
             Self::Unsupported(_) => "unsupported",
             Self::Internal(_) => "internal",
         }

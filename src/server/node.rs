@@ -1,5 +1,6 @@
 //! The node itself: the store, the broker, and the bridge between them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use crate::auth::users::{List, Users};
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::http::{Failure, Source};
+use crate::log::escape_controls;
 use crate::native;
+use crate::original::{self, EventLog, Folder, LogWriter};
 
 /// A node with its data, from start to stop.
 pub(super) struct Node {
@@ -60,6 +63,42 @@ impl Node {
         Ok(Self { name, store, broker, bridge, users, logins })
     }
 
+    /// Takes in files of the original program, or of `save` and `log`.
+    pub(super) fn load(&self, files: &[PathBuf]) -> anyhow::Result<()> {
+        for file in files {
+            let mut told = 0;
+            let loaded = original::load(&self.store, file, &mut |read, total| {
+                let tenth = (read * 10).checked_div(total).unwrap_or_default();
+                if tenth > told {
+                    told = tenth;
+                    tracing::info!("{}: {} % are loaded", file.display(), tenth * 10);
+                }
+            })
+            .with_context(|| "a file that was to be loaded is not, or not as a whole")?;
+            let (file, events) = (file.display(), loaded.events);
+            tracing::info!(
+                "{file} is loaded: {} records; {} events are new, {} were known, {} are replaced by later ones",
+                loaded.records,
+                events.taken,
+                events.known,
+                events.past
+            );
+            if events.conflicts > 0 {
+                tracing::warn!("{file}: {} events of conflicts are kept below :n.conflict", events.conflicts);
+            }
+            if loaded.cut > 0 {
+                tracing::warn!("{file} ends in the middle of a record: {} bytes are left out", loaded.cut);
+            }
+            if loaded.strange > 0 {
+                tracing::warn!("{file}: {} records say nothing that is known here", loaded.strange);
+            }
+            for (there, here) in &loaded.renamed {
+                tracing::warn!("{file}: the node '{}' is called {here} here", escape_controls(there));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes up the sessions of before, and serves clients on these sockets.
     pub(super) fn serve(&self, sockets: Vec<(ListeningSocket, ListenerConfig)>) {
         self.broker.start();
@@ -75,10 +114,14 @@ impl Node {
         Arc::clone(&self.broker)
     }
 
-    /// The native port's face to this node.
-    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
+    /// The native port's face to this node, and what writes its event log.
+    pub(super) fn native(&self, config: &Config) -> (Arc<native::Face>, LogWriter) {
+        let folder = Folder::new(config.native.save_dir());
+        let (log, writer) = EventLog::new(self.store.clone(), folder.clone());
+        let files = native::Files { folder, log };
         let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
-        Arc::new(native::Face::new(self.name.as_str(), store, broker, self.logins(), config.native.options()))
+        let (name, options) = (self.name.as_str(), config.native.options());
+        (Arc::new(native::Face::new(name, store, broker, self.logins(), files, options)), writer)
     }
 
     /// Who may log in, for the other faces.

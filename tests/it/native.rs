@@ -2,9 +2,12 @@
 //! original's clients say and do.
 
 mod faces;
+mod files;
 mod hostile;
 mod logins;
 mod messages;
+mod original;
+mod recorded;
 mod rights;
 mod state;
 mod trees;

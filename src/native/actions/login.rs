@@ -35,13 +35,13 @@ const WRITE_CHAIN: usize = 1;
 const SOME_USERS: usize = 256;
 
 /// What is done when some work is through: it writes the reply.
-type Reply = Box<dyn FnOnce(&mut Writer<'_>) -> Next + Send>;
+pub(super) type Reply = Box<dyn FnOnce(&mut Writer<'_>) -> Next + Send>;
 
 /// Work that goes on elsewhere.
-struct Work(Option<Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>>);
+pub(super) struct Work(Option<Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>>);
 
 impl Work {
-    fn new(work: impl Future<Output = Result<Reply, Failure>> + Send + 'static) -> Box<Self> {
+    pub(super) fn new(work: impl Future<Output = Result<Reply, Failure>> + Send + 'static) -> Box<Self> {
         Box::new(Self(Some(Box::pin(work))))
     }
 }

@@ -142,6 +142,24 @@ impl Native {
         self.ready.pop_front().or_else(|| self.read(within))
     }
 
+    /// Takes the first of the messages that were read and not taken yet which fits.
+    pub(crate) fn take(&mut self, fits: impl Fn(&Json) -> bool) -> Option<Json> {
+        let at = self.ready.iter().position(fits)?;
+        self.ready.remove(at)
+    }
+
+    /// Reads what comes up to a message that is the last one, and keeps it all; for a moment only, if that never comes.
+    pub(crate) fn read_until(&mut self, is_last: impl Fn(&Json) -> bool) {
+        const MOMENT: Duration = Duration::from_millis(50);
+        while let Some(message) = self.read(MOMENT) {
+            let last = is_last(&message);
+            self.ready.push_back(message);
+            if last {
+                return;
+            }
+        }
+    }
+
     fn read(&mut self, within: Duration) -> Option<Json> {
         let deadline = now() + within;
         loop {
