@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// No SUBSCRIBE for so long: the client is done.
-const QUIET: Duration = Duration::from_millis(50);
+/// No further SUBSCRIBE for so long: it was the only one.
+const QUIET_AFTER_ONE: Duration = Duration::from_millis(20);
+/// No further SUBSCRIBE for so long: it was the last of several. Clients stumble while they start.
+const QUIET_AFTER_SEVERAL: Duration = Duration::from_millis(250);
 /// Nothing is held back for longer than this.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(5);
 /// What is given after each SUBSCRIBE all the same; smaller replays are never held back.
 const FEW_MESSAGES: usize = 64;
 const FEW_BYTES: usize = 16 << 10;
@@ -41,11 +43,11 @@ pub(super) enum Allowed {
 impl Restraint {
     /// The client has subscribed.
     pub(super) fn subscribed(&mut self, now: Instant) {
-        let since = match &self.0 {
-            Some(before) if now < before.until => before.since,
-            _ => now,
+        let (since, quiet) = match &self.0 {
+            Some(before) if now < before.until => (before.since, QUIET_AFTER_SEVERAL),
+            _ => (now, QUIET_AFTER_ONE),
         };
-        let until = (now + QUIET).min(since + LONGEST);
+        let until = (now + quiet).min(since + LONGEST);
         self.0 = Some(Subscribing { since, until, messages: FEW_MESSAGES, bytes: FEW_BYTES });
     }
 
@@ -89,8 +91,12 @@ mod tests {
         restraint.charge(10, 100);
         assert_eq!(restraint.allowed(now), Allowed::Few(FEW_MESSAGES - 10, FEW_BYTES - 100));
         restraint.charge(FEW_MESSAGES, 0);
-        assert_eq!(restraint.allowed(now), Allowed::Nothing(now + QUIET));
-        assert_eq!(restraint.allowed(now + QUIET), Allowed::All);
+        assert_eq!(restraint.allowed(now), Allowed::Nothing(now + QUIET_AFTER_ONE));
+        assert_eq!(restraint.allowed(now + QUIET_AFTER_ONE), Allowed::All);
+        // The second one within that time is taken for the second of many.
+        restraint.subscribed(now);
+        restraint.charge(FEW_MESSAGES, 0);
+        assert_eq!(restraint.allowed(now), Allowed::Nothing(now + QUIET_AFTER_SEVERAL));
     }
 
     #[test]
