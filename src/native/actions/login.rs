@@ -113,7 +113,10 @@ fn digest_in(session: &Session, fields: &Fields<'_>) -> Result<Digest, Failure> 
 /// `auth`: a login; or, where that is not needed or done already, a trial which changes nothing.
 pub(super) fn log_in(session: &mut Session, request: &Request<'_>) -> Result<(), Failure> {
     let method = request.fields.needed_text("typ")?;
-    let ident = request.fields.text("ident")?.unwrap_or("*").to_owned();
+    let ident = match request.fields.text("ident")? {
+        None if method != ROOT => return Err(Fault::Missing("ident").into()),
+        ident => ident.unwrap_or("*").to_owned(),
+    };
     if session.view().is_ok() {
         return try_out(session, request, method, &ident);
     }
