@@ -84,6 +84,7 @@ struct Shared {
     timeout: Duration,
     reconnect: bool,
     trouble: Trouble,
+    logged_in: bool,
     _task: Task,
 }
 
@@ -133,8 +134,15 @@ impl Client {
         let (commands, taken) = mpsc::channel(COMMANDS_MAX);
         let trouble = Trouble::default();
         let (server, timeout, reconnect) = (options.server.clone(), options.timeout, options.reconnect);
+        let logged_in = link.logged_in;
         let task = Task::start(link::drive(link, options, taken, Arc::clone(&trouble)));
-        Ok(Self { shared: Arc::new(Shared { commands, server, timeout, reconnect, trouble, _task: task }) })
+        let shared = Shared { commands, server, timeout, reconnect, trouble, logged_in, _task: task };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Did the server ask for a login when this connected?
+    pub fn is_logged_in(&self) -> bool {
+        self.shared.logged_in
     }
 
     /// The value at a path; `None` if there is none.

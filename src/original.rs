@@ -18,6 +18,7 @@
 //! One thing differs from what the original writes. It reads a deletion in a log as a state, so its idea of the path before is wrong from then on;
 //! in our logs the record behind a deletion therefore has a whole path.
 
+mod events;
 mod folder;
 mod load;
 mod log;
@@ -26,9 +27,11 @@ mod record;
 mod save;
 mod sink;
 
+pub use events::{Events, EventsError};
 pub use folder::{Folder, FolderError};
 pub use load::{LoadError, Loaded, load};
 pub use log::{EventLog, LogError, LogFigures, LogWriter};
+pub use reader::ReadError;
 pub use save::{SaveError, Saved, save};
 
 #[cfg(test)]

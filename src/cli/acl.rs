@@ -4,7 +4,6 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -14,9 +13,8 @@ use distkv_store::value::Value;
 
 use super::connect::Connect;
 use super::failure::Failure;
-use super::home::Home;
+use super::home::{Home, Place};
 use super::output::{Table, confirm};
-use crate::client::internal;
 
 /// Manage access lists
 #[derive(Debug, clap::Args)]
@@ -77,48 +75,32 @@ enum Command {
     Why(why::Args),
 }
 
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// In this data directory, on which no server runs, and not on a server
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let connect = &args.connect;
     match &args.command {
         Command::Why(args) => why::run(args, connect),
-        Command::List { place } => with(connect, place, async |home| list(home, connect.json).await),
+        Command::List { place } => Home::with(connect, place, async |home| list(home, connect.json).await),
         Command::Get { list, pattern, place } => {
-            with(connect, place, async |home| get(home, list, pattern.as_ref(), connect.json).await)
+            Home::with(connect, place, async |home| get(home, list, pattern.as_ref(), connect.json).await)
         }
         Command::Set { list, pattern, rights, place } => {
             let change = Change::parse(rights)?;
-            with(connect, place, async |home| set(home, list, pattern, change).await)
+            Home::with(connect, place, async |home| set(home, list, pattern, change).await)
         }
         Command::Delete { list, pattern, yes, place } => {
             if pattern.is_none() {
                 confirm(&format!("Delete the access list {list}?"), *yes)?;
             }
-            with(connect, place, async |home| delete(home, list, pattern.as_ref()).await)
+            Home::with(connect, place, async |home| delete(home, list, pattern.as_ref()).await)
         }
     }
 }
 
-fn with<W>(connect: &Connect, place: &Place, work: W) -> anyhow::Result<ExitCode>
-where
-    W: AsyncFnOnce(&mut Home) -> anyhow::Result<()>,
-{
-    Home::with(connect, place.data_dir.as_deref(), async |home| {
-        work(home).await?;
-        Ok(ExitCode::SUCCESS)
-    })
-}
-
 async fn list(home: &mut Home, json: bool) -> anyhow::Result<()> {
     let mut lists: BTreeMap<String, u64> = BTreeMap::new();
-    for (path, _) in home.entries(&internal(&["acl"])).await? {
-        if let Some(Element::Str(name)) = path.elements().nth(2) {
+    let root = home.path(&["acl"])?;
+    for (path, _) in home.entries(&root).await? {
+        if let Some(Element::Str(name)) = path.elements().nth(root.len()) {
             *lists.entry(name.into_owned()).or_default() += 1;
         }
     }
@@ -137,11 +119,11 @@ async fn list(home: &mut Home, json: bool) -> anyhow::Result<()> {
 }
 
 async fn get(home: &mut Home, list: &str, pattern: Option<&Path>, json: bool) -> anyhow::Result<()> {
-    let root = internal(&["acl", list]);
+    let root = home.path(&["acl", list])?;
     let rules = match pattern {
         None => home.entries(&root).await?,
         Some(pattern) => {
-            let path = rule(list, pattern)?;
+            let path = rule(home, list, pattern)?;
             home.read(&path).await?.map(|value| (path, value)).into_iter().collect()
         }
     };
@@ -166,7 +148,7 @@ async fn get(home: &mut Home, list: &str, pattern: Option<&Path>, json: bool) ->
 }
 
 async fn set(home: &mut Home, list: &str, pattern: &Path, change: Change) -> anyhow::Result<()> {
-    let path = rule(list, pattern)?;
+    let path = rule(home, list, pattern)?;
     let before = home.read(&path).await?;
     let before = before.as_ref().and_then(Value::as_str).map(Rights::read).unwrap_or_default();
     let rights = change.apply(before);
@@ -175,9 +157,9 @@ async fn set(home: &mut Home, list: &str, pattern: &Path, change: Change) -> any
 
 async fn delete(home: &mut Home, list: &str, pattern: Option<&Path>) -> anyhow::Result<()> {
     let paths: Vec<Path> = match pattern {
-        None => home.entries(&internal(&["acl", list])).await?.into_iter().map(|(path, _)| path).collect(),
+        None => home.entries(&home.path(&["acl", list])?).await?.into_iter().map(|(path, _)| path).collect(),
         Some(pattern) => {
-            let path = rule(list, pattern)?;
+            let path = rule(home, list, pattern)?;
             home.read(&path).await?.map(|_| path).into_iter().collect()
         }
     };
@@ -187,8 +169,8 @@ async fn delete(home: &mut Home, list: &str, pattern: Option<&Path>) -> anyhow::
     home.write(paths.into_iter().map(|path| (path, None)).collect()).await
 }
 
-fn rule(list: &str, pattern: &Path) -> anyhow::Result<Path> {
-    Ok(users::rule_path(internal(&[]).as_path(), list, pattern.as_path())?)
+fn rule(home: &Home, list: &str, pattern: &Path) -> anyhow::Result<Path> {
+    Ok(users::rule_path(home.base().as_path(), list, pattern.as_path())?)
 }
 
 fn missing(list: &str, pattern: Option<&Path>) -> anyhow::Error {

@@ -7,9 +7,10 @@ use std::path::{Path as FilePath, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use distkv_store::access;
 use distkv_store::journal::{Durability, OpenError};
 use distkv_store::meta::Meta;
-use distkv_store::path::{Path, PathRef};
+use distkv_store::path::{Element, Path, PathRef};
 use distkv_store::store::{Options, Store};
 use distkv_store::ticks::NodeName;
 use distkv_store::tree::Progress;
@@ -23,65 +24,111 @@ use crate::client::{Client, Scope, Version};
 const SLICE: usize = 1024;
 const SLICE_BYTES: usize = 1 << 20;
 
-/// Where internal data is.
-pub(super) enum Home {
+/// Internal data: that of the whole store, or that of a root.
+pub(super) struct Home {
+    base: Path,
+    at: At,
+}
+
+/// Where it is.
+enum At {
     /// On a server. Each version that was read is a condition of the write: none for an entry that was not there.
     Server { client: Client, read: HashMap<Path, Option<Version>> },
     /// In a directory, which is locked for us.
     Directory { store: Store, view: View },
 }
 
+/// Which internal data is meant.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// In this data directory, on which no server runs, and not on a server
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Those of this root: its users see it as the whole, and log in as NAME@ROOT
+    #[arg(long, value_name = "ROOT")]
+    of: Option<Path>,
+}
+
+impl Place {
+    /// What a user of this place logs in as.
+    pub(super) fn login(&self, name: &str) -> String {
+        match &self.of {
+            Some(root) if !root.is_root() => format!("{name}@{root}"),
+            _ => name.to_owned(),
+        }
+    }
+}
+
 /// A change of one entry: no value deletes it.
 pub(super) type Change = (Path, Option<Value>);
 
 impl Home {
-    /// Does something with the data in this directory, or else on the server.
-    pub(super) fn with<W>(connect: &Connect, data_dir: Option<&FilePath>, work: W) -> anyhow::Result<ExitCode>
+    /// Does something with the data of a place.
+    pub(super) fn with<W>(connect: &Connect, place: &Place, work: W) -> anyhow::Result<ExitCode>
     where
-        W: AsyncFnOnce(&mut Self) -> anyhow::Result<ExitCode>,
+        W: AsyncFnOnce(&mut Self) -> anyhow::Result<()>,
     {
-        let Some(dir) = data_dir else {
-            return connect
-                .run(async |client| work(&mut Self::Server { client, read: HashMap::new() }).await);
+        let base = access::home(place.of.as_ref().unwrap_or(&Path::root()).as_path())?;
+        let work = async |at| {
+            work(&mut Self { base, at }).await?;
+            Ok(ExitCode::SUCCESS)
+        };
+        let Some(dir) = &place.data_dir else {
+            return connect.run(async |client| work(At::Server { client, read: HashMap::new() }).await);
         };
         let store = open(dir)?;
         let view = store.view(Who::system());
-        block_on(async { work(&mut Self::Directory { store, view }).await })
+        block_on(async { work(At::Directory { store, view }).await })
+    }
+
+    /// Where it begins.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// A path of it.
+    pub(super) fn path(&self, names: &[&str]) -> anyhow::Result<Path> {
+        let names = names.iter().map(|name| Element::str(name));
+        Ok(Path::from_elements(self.base.elements().chain(names))?)
+    }
+
+    /// Is it known without looking that logins are on? (Those of a root are on when the whole store's are.)
+    pub(super) fn is_past_logins(&self) -> bool {
+        let whole = self.base.len() == 1;
+        !whole || matches!(&self.at, At::Server { client, .. } if client.is_logged_in())
     }
 
     /// The value of an entry.
     pub(super) async fn read(&mut self, path: &Path) -> anyhow::Result<Option<Value>> {
-        match self {
-            Self::Server { client, read } => {
+        match &mut self.at {
+            At::Server { client, read } => {
                 let entry = client.entry(path, 1).await?;
                 let version = entry.version().filter(|_| entry.value.is_some()).cloned();
                 read.insert(path.clone(), version);
                 Ok(entry.value)
             }
-            Self::Directory { view, .. } => {
-                Ok(view.get(path.as_path())?.and_then(|entry| entry.value.clone()))
-            }
+            At::Directory { view, .. } => Ok(view.get(path.as_path())?.and_then(|entry| entry.value.clone())),
         }
     }
 
     /// All entries at and below a path which have a value.
     pub(super) async fn entries(&mut self, path: &Path) -> anyhow::Result<Vec<(Path, Value)>> {
-        match self {
-            Self::Server { client, .. } => {
+        match &mut self.at {
+            At::Server { client, .. } => {
                 let entries = match client.tree(path, &Scope::default()).await?.collect().await {
                     Err(error) if error.is_not_found() => Vec::new(),
                     entries => entries?,
                 };
                 Ok(entries.into_iter().filter_map(|entry| Some((entry.path, entry.value?))).collect())
             }
-            Self::Directory { view, .. } => walk(view, path.as_path()),
+            At::Directory { view, .. } => walk(view, path.as_path()),
         }
     }
 
     /// Makes all of these changes, or none.
     pub(super) async fn write(&mut self, changes: Vec<Change>) -> anyhow::Result<()> {
-        match self {
-            Self::Server { client, read } => {
+        match &mut self.at {
+            At::Server { client, read } => {
                 let batch = changes.iter().fold(client.batch(), |batch, (path, value)| {
                     let batch = match value {
                         Some(value) => batch.set_raw(path, value),
@@ -95,7 +142,7 @@ impl Home {
                 });
                 batch.await?;
             }
-            Self::Directory { store, view } => {
+            At::Directory { store, view } => {
                 let writes = changes.iter().map(|(path, value)| Write {
                     path: path.as_path(),
                     value: value.clone(),
@@ -126,7 +173,7 @@ fn walk(view: &View, path: PathRef<'_>) -> anyhow::Result<Vec<(Path, Value)>> {
 }
 
 /// Opens a data directory for ourselves. What it holds of sessions stays: no snapshot is taken.
-fn open(dir: &FilePath) -> anyhow::Result<Store> {
+pub(super) fn open(dir: &FilePath) -> anyhow::Result<Store> {
     let shown = || PathBuf::from(dir).display().to_string();
     let open = |name: &str| -> anyhow::Result<_> {
         let options = Options {
@@ -144,7 +191,10 @@ fn open(dir: &FilePath) -> anyhow::Result<Store> {
     match opened {
         Ok((store, _)) => Ok(store),
         Err(OpenError::Locked { .. }) => {
-            bail!("a server runs on {}; leave --data-dir away to change its users through it", shown())
+            bail!(
+                "a server runs on {}: stop it first, or leave --data-dir away to do this through it",
+                shown()
+            )
         }
         Err(error) => Err(error).with_context(|| format!("can't open {}", shown())),
     }

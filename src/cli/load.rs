@@ -1,7 +1,7 @@
-//! `distkv load`: writes what a file holds into a running server, as new changes.
+//! `distkv load`: writes what a file holds into a running server, as new changes; or takes it into a data directory, with all versions.
 //!
-//! Three kinds of file are read: snapshots and event logs of the original program (and of `distkv save` and `distkv log`), and the lines of
-//! `distkv tree --json`.
+//! Three kinds of file are read: snapshots and event logs of the original program (and of `distkv save` and `distkv log`), and, for a server,
+//! the lines of `distkv tree --json`.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -9,29 +9,30 @@ use std::io::{self, BufRead, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use bytes::BytesMut;
+use anyhow::Context as _;
 use distkv_store::path::Path;
+use distkv_store::replica::Foreign;
+use distkv_store::store::Imported;
 use distkv_store::value::Value;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::connect::Connect;
-use super::output::Progress;
+use super::home;
+use super::output::{Progress, Share};
 use crate::client::{Client, to_value};
-use crate::native::wire::{Fields, Frames, Lengthener};
+use crate::original::{self, Events, Loaded};
 
 /// How much is written in one step.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
-/// The longest record that is read.
-const RECORD_BYTES_MAX: usize = 64 << 20;
 
-/// Write what a file holds into a running server
+/// Write what a file holds into a running server, or into a data directory
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Reads snapshots and event logs of the original DistKV, and the output of `distkv tree --json`. Each entry is written anew, so it gets a
-version of this server; `distkv server --load FILE` keeps the versions. Internal data is left out, unless you say --internal.")]
+Reads snapshots and event logs of the original DistKV, and the output of `distkv tree --json`. On a server each entry is written anew,
+so it gets a version of that server; internal data is left out, unless you say --internal. With --data-dir (snapshots and event logs
+only) the events of the file are taken in as they are: with their versions, deletions and internal data.")]
 pub(super) struct Args {
     #[command(flatten)]
     connect: Connect,
@@ -46,6 +47,9 @@ pub(super) struct Args {
     /// Only read the file, and say what it holds
     #[arg(long)]
     dry_run: bool,
+    /// Take it into this data directory, on which no server runs
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["below", "internal", "dry_run"])]
+    data_dir: Option<PathBuf>,
 }
 
 /// One change that a file tells: no value is a deletion.
@@ -55,6 +59,9 @@ struct Change {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(dir) = &args.data_dir {
+        return take_in(args, dir);
+    }
     let what = || format!("can't read {}", args.file.display());
     let mut input: Box<dyn BufRead> = if args.file.as_os_str() == "-" {
         Box::new(io::BufReader::new(io::stdin()))
@@ -65,7 +72,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let changes: Box<dyn Iterator<Item = anyhow::Result<Change>>> = match first {
         // No record of the other kind begins with a brace.
         Some(b'{') => Box::new(lines(input)),
-        _ => Box::new(Records::new(input)),
+        _ => Box::new(Events::new(input).map(|event| {
+            let Foreign { path, value, .. } = event?;
+            Ok(Change { path, value })
+        })),
     };
     let changes = changes.filter(|change| {
         args.internal || change.as_ref().map_or(true, |change| !change.path.as_path().is_internal())
@@ -83,6 +93,39 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("{} is written only in part", args.file.display()))?;
         counts.tell(args.connect.json, "written:")
     })
+}
+
+/// Takes the events of the file into a data directory.
+fn take_in(args: &Args, dir: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let store = home::open(dir)?;
+    let mut share = Share::new();
+    let loaded = original::load(&store, &args.file, &mut |done, all| share.show(done, all))?;
+    drop(share);
+    let Loaded { records, events, .. } = &loaded;
+    let Imported { taken, known, past, conflicts } = events;
+    let mut out = io::stdout().lock();
+    if args.connect.json {
+        let counts = serde_json::json!({
+            "records": records, "taken": taken, "known": known, "past": past, "conflicts": conflicts
+        });
+        writeln!(out, "{counts}")?;
+    } else {
+        writeln!(
+            out,
+            "{records} records: {taken} changes taken in, {known} known before, {past} replaced by newer ones, {conflicts} conflicts"
+        )?;
+    }
+    for (there, here) in &loaded.renamed {
+        writeln!(io::stderr(), "distkv: the node `{there}` can't be named so here; it is now {here}")?;
+    }
+    if loaded.cut > 0 {
+        writeln!(
+            io::stderr(),
+            "distkv: the last {} bytes are the beginning of a record that was never ended",
+            loaded.cut
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Default)]
@@ -190,64 +233,6 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// The records of a snapshot or an event log.
-struct Records {
-    input: Box<dyn BufRead>,
-    buffer: BytesMut,
-    frames: Frames,
-    paths: Lengthener,
-    count: u64,
-    failed: bool,
-}
-
-impl Records {
-    fn new(input: Box<dyn BufRead>) -> Self {
-        let frames = Frames::new(RECORD_BYTES_MAX);
-        Self { input, buffer: BytesMut::new(), frames, paths: Lengthener::default(), count: 0, failed: false }
-    }
-
-    /// The next record that tells a change.
-    fn change(&mut self) -> anyhow::Result<Option<Change>> {
-        loop {
-            let Some(len) = self.frames.next(&self.buffer)? else {
-                let more = self.input.fill_buf()?;
-                if more.is_empty() && self.buffer.is_empty() {
-                    return Ok(None);
-                } else if more.is_empty() {
-                    bail!("it ends in the middle of a record");
-                }
-                let len = more.len();
-                self.buffer.extend_from_slice(more);
-                self.input.consume(len);
-                continue;
-            };
-            self.count += 1;
-            let record = self.buffer.split_to(len);
-            let fields = Fields::parse(&record)?;
-            let Some(rest) = fields.raw("path") else { continue };
-            // In this kind of file nothing is shared if nothing is said.
-            let depth = fields.uint("depth")?.unwrap_or(0);
-            let path = self.paths.lengthen(depth, rest)?;
-            if fields.has("value") || fields.has("tick") || fields.has("chain") {
-                return Ok(Some(Change { path, value: fields.value("value")? }));
-            }
-        }
-    }
-}
-
-impl Iterator for Records {
-    type Item = anyhow::Result<Change>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let change = self.change().with_context(|| format!("record {}", self.count + 1));
-        self.failed = change.is_err();
-        change.transpose()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,23 +244,6 @@ mod tests {
                 Err(error) => format!("{error:#}"),
             })
             .collect()
-    }
-
-    fn records(bytes: &'static [u8]) -> Vec<String> {
-        shown(Records::new(Box::new(bytes)))
-    }
-
-    #[test]
-    fn records_of_both_kinds_are_read_and_others_passed_over() {
-        let snapshot = b"\x81\xa5nodes\x80\x83\xa4path\x92\xa1a\xa1b\xa5depth\0\xa5value\xc0";
-        let log = b"\x83\xa4path\x91\xa1c\xa5depth\0\xa4tick\x07";
-        assert_eq!(records(snapshot), ["a.b Some([Nil])"]);
-        assert_eq!(records(log), ["c None"]);
-    }
-
-    #[test]
-    fn a_torn_end_is_told() {
-        assert_eq!(records(b"\x83\xa4pa"), ["record 1: it ends in the middle of a record"]);
     }
 
     #[test]

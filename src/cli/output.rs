@@ -115,6 +115,39 @@ impl Drop for Progress {
     }
 }
 
+/// How much of a whole is done, on the terminal.
+pub(super) struct Share {
+    shown: bool,
+    percent: Option<u64>,
+}
+
+impl Share {
+    pub(super) fn new() -> Self {
+        Self { shown: io::stderr().is_terminal(), percent: None }
+    }
+
+    /// So much of it is done.
+    pub(super) fn show(&mut self, done: u64, all: u64) {
+        const CELLS: u64 = 40;
+        let percent = done.saturating_mul(100) / all.max(1);
+        if self.shown && self.percent != Some(percent) {
+            let filled = (percent * CELLS / 100).min(CELLS) as usize;
+            let bar = "#".repeat(filled) + &" ".repeat(CELLS as usize - filled);
+            // If it can't be shown, nothing is lost.
+            let _ = write!(io::stderr(), "\r[{bar}] {percent:3} % ");
+            self.percent = Some(percent);
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.percent.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
 /// Asks before something that can't be undone. Without a terminal nobody can answer, so that `--yes` is needed.
 pub(super) fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
     if yes {

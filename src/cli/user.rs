@@ -16,7 +16,7 @@ use distkv_store::path::Path;
 
 use super::connect::Connect;
 use super::failure::Failure;
-use super::home::Home;
+use super::home::{Home, Place};
 use super::output::confirm;
 use super::password;
 use crate::auth::scram::{self, ITERATIONS_MIN, SALT_BYTES, Verifier};
@@ -130,13 +130,6 @@ struct RightsArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct Place {
-    /// In this data directory, on which no server runs, and not on a server
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
 struct ScramArgs {
     /// The user's name
     name: String,
@@ -149,25 +142,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let connect = &args.connect;
     match &args.command {
         Command::Scram(scram) => scram_line(scram, connect.password_file()),
-        Command::List { place } => place.with(connect, async |home| table::print(home, connect.json).await),
+        Command::List { place } => {
+            Home::with(connect, place, async |home| table::print(home, connect.json).await)
+        }
         Command::Add(add) => {
-            let secret = if add.token { Change::token(&add.name)? } else { add.secret.change(&add.name)? };
-            add.place.with(connect, async |home| {
+            let secret = if add.token {
+                Change::token(&add.place.login(&add.name))?
+            } else {
+                add.secret.change(&add.name)?
+            };
+            Home::with(connect, &add.place, async |home| {
                 record::add(home, &add.name, &secret, &add.rights).await?;
                 tell(&secret, connect.json)
             })
         }
         Command::Delete { name, yes, place } => {
             confirm(&format!("Delete the user {name}?"), *yes)?;
-            place.with(connect, async |home| record::delete(home, name).await)
+            Home::with(connect, place, async |home| record::delete(home, name).await)
         }
         Command::Password { name, secret, place } => {
             let change = secret.change(name)?;
-            place.with(connect, async |home| record::change(home, name, &change, None).await)
+            Home::with(connect, place, async |home| record::change(home, name, &change, None).await)
         }
         Command::Token { name, revoke, place } => {
-            let change = if *revoke { Change::NoTokens } else { Change::token(name)? };
-            place.with(connect, async |home| {
+            let change = if *revoke { Change::NoTokens } else { Change::token(&place.login(name))? };
+            Home::with(connect, place, async |home| {
                 record::change(home, name, &change, None).await?;
                 tell(&change, connect.json)
             })
@@ -177,20 +176,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 let text = "say what to change: --admin, --no-admin, --acl, --root";
                 return Err(Failure::Usage(text.to_owned()).into());
             }
-            place.with(connect, async |home| record::change(home, name, &Change::Nothing, Some(rights)).await)
+            Home::with(connect, place, async |home| {
+                record::change(home, name, &Change::Nothing, Some(rights)).await
+            })
         }
-    }
-}
-
-impl Place {
-    fn with<W>(&self, connect: &Connect, work: W) -> anyhow::Result<ExitCode>
-    where
-        W: AsyncFnOnce(&mut Home) -> anyhow::Result<()>,
-    {
-        Home::with(connect, self.data_dir.as_deref(), async |home| {
-            work(home).await?;
-            Ok(ExitCode::SUCCESS)
-        })
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) struct Link {
     next_seq: u64,
     /// How many messages of a stream may be under way; 0: no flow control.
     pub(super) window: u64,
+    /// Did the server ask for a login?
+    pub(super) logged_in: bool,
     pending: HashMap<u64, Pending>,
     /// What the server said before it closed.
     last_word: Option<Error>,
@@ -120,6 +122,7 @@ pub(super) async fn connect(options: &Options, number: u64) -> Result<Link, Erro
             output: Vec::new(),
             next_seq: 1,
             window: 0,
+            logged_in: false,
             pending: HashMap::new(),
             last_word: None,
         };

@@ -22,6 +22,7 @@ pub(super) async fn log_in(link: &mut Link, options: &Options) -> Result<(), Err
         link.send_as(0, &Request::follow_up().count("qlen", link.window)).await?;
     }
     let Some(method) = wanted(&greeting) else { return Ok(()) };
+    link.logged_in = true;
     if options.login.method() != Some(&method) {
         return Err(match &options.login {
             Login::None => Error::LoginNeeded { server: options.server.clone(), method },

@@ -13,7 +13,7 @@ const ENV_PREFIX: &str = "DISTKV_";
 
 /// What the client verbs of the command line read from the environment.
 const CLIENT_VARIABLES: &[&str] =
-    &["SERVER", "USER", "PASSWORD", "PASSWORD_FILE", "CA", "TLS", "CLIENT_CONFIG"];
+    &["SERVER", "USER", "PASSWORD", "PASSWORD_FILE", "CA", "TLS", "CLIENT_CONFIG", "HTTP"];
 
 /// One value from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

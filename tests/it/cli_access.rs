@@ -126,6 +126,32 @@ fn the_first_user_can_be_made_before_the_server_runs() {
 }
 
 #[test]
+fn a_root_has_users_and_lists_of_its_own() {
+    let server = Server::start();
+    let cli = Cli::new(&server);
+    let file = password(&cli, "p", "operator");
+    cli.ok(&["user", "add", "op", "--admin", "--new-password-file", &file]);
+    let operator =
+        Cli::new(&server).environment("DISTKV_USER", "op").environment("DISTKV_PASSWORD_FILE", &file);
+    operator.ok(&["user", "add", "ann", "--admin", "--of", "acme", "--new-password-file", &file]);
+    assert_eq!(operator.ok(&["user", "list", "--of", "acme"]), "ann\tpassword\tall\t\tpassword");
+    assert_eq!(operator.ok(&["user", "list"]), "op\tpassword\tall\t\tpassword");
+
+    // She manages her own, and sees nothing else.
+    let ann = cli.environment("DISTKV_USER", "ann@acme").environment("DISTKV_PASSWORD_FILE", &file);
+    ann.ok(&["user", "add", "bob", "--acl", "staff", "--new-password-file", &file]);
+    ann.ok(&["acl", "set", "staff", "#", "rx"]);
+    assert_eq!(ann.ok(&["user", "list"]).lines().count(), 2);
+    assert_eq!(operator.ok(&["acl", "list"]), "");
+    assert_eq!(operator.ok(&["acl", "list", "--of", "acme"]), "staff\t1");
+    ann.ok(&["set", "x", "1"]);
+    assert_eq!(operator.ok(&["get", "acme.x"]), "1");
+    let bob = ["--user", "bob@acme", "--password-file", &file];
+    assert_eq!(ann.ok(&[&["get", "x"], &bob[..]].concat()), "1");
+    ann.fails(4, &[&["set", "x", "2"], &bob[..]].concat());
+}
+
+#[test]
 fn nothing_secret_is_printed() {
     let server = Server::start();
     let cli = Cli::new(&server);

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command};
 
 use crate::harness::cli::Cli;
-use crate::harness::server::Server;
+use crate::harness::server::{Options, Server};
 
 #[test]
 fn entries_are_set_read_and_deleted() {
@@ -244,5 +244,69 @@ fn there_is_a_manual_page_for_each_command() {
     cli.ok(&["man", "pages"]);
     for page in ["distkv.1", "distkv-get.1", "distkv-user.1", "distkv-user-add.1", "distkv-acl-set.1"] {
         assert!(cli.file("pages").join(page).exists(), "{page}");
+    }
+}
+
+fn sample(name: &str) -> String {
+    format!("{}/tests/samples/original/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn files_of_the_original_are_loaded_as_new_changes() {
+    let server = Server::start();
+    let cli = Cli::new(&server);
+    for file in ["save.mp", "log-fetch.mp"] {
+        assert!(cli.ok(&["load", &sample(file), "--dry-run"]).starts_with("holds "));
+    }
+    cli.ok(&["load", &sample("save.mp"), "--below", "old"]);
+    assert_eq!(cli.ok(&["get", "old"]), "\"Initial data\"");
+    assert_eq!(cli.ok(&["get", "old.both.thrice"]), "3");
+    assert!(cli.ok(&["get", "old.both.thrice", "--version"]).parse::<distkv::client::Version>().is_ok());
+    // Users and rights are not loaded unawares.
+    assert_eq!(cli.ok(&["acl", "list"]), "");
+    cli.ok(&["load", &sample("save.mp"), "--internal"]);
+    assert_eq!(cli.ok(&["acl", "get", "guest", "hall"]), "hall\tr");
+}
+
+#[test]
+fn files_of_the_original_are_taken_into_a_directory_with_their_versions() {
+    let stopped = Options::new().prepare();
+    let cli = Cli::at(stopped.native);
+    let data = stopped.data().display().to_string();
+    let load = ["load", &sample("save.mp"), "--data-dir", &data];
+    let first = cli.ok(&load);
+    assert!(first.ends_with("0 known before, 0 replaced by newer ones, 0 conflicts"), "{first}");
+    // Once more does nothing.
+    assert!(cli.ok(&load).contains(" 0 changes taken in"));
+    let server = stopped.run();
+    assert_eq!(cli.ok(&["get", "both.thrice", "--version"]), "s1:5");
+    let told = cli.fails(1, &load);
+    assert!(told.contains("stop it first"), "{told}");
+    drop(server);
+}
+
+#[test]
+fn the_server_saves_and_logs_where_it_may() {
+    let stopped = Options::new().prepare();
+    let files = stopped.beside("files");
+    std::fs::create_dir(&files).unwrap();
+    let mut stopped = stopped;
+    let setting = format!("native.save_dir={}", files.display());
+    *stopped.options_mut() = stopped.options_mut().clone().set(&setting);
+    let server = stopped.run();
+    let cli = Cli::new(&server);
+    cli.ok(&["log", "changes"]);
+    cli.ok(&["set", "a", "1"]);
+    cli.ok(&["set", "b", "2"]);
+    cli.ok(&["delete", "b"]);
+    cli.ok(&["log", "--stop"]);
+    cli.ok(&["set", "c", "3"]);
+    cli.ok(&["save", "snapshot"]);
+    let file = |name: &str| files.join(name).display().to_string();
+    assert_eq!(cli.ok(&["load", &file("snapshot"), "--dry-run"]), "holds 2 set, 0 deleted");
+    assert_eq!(cli.ok(&["load", &file("changes"), "--dry-run"]), "holds 2 set, 1 deleted");
+    for outside in ["../x", "/tmp/x"] {
+        let ended = cli.run(&["save", outside]);
+        assert!(ended.code != 0 && ended.out.is_empty(), "{ended:?}");
     }
 }

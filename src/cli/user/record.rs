@@ -13,7 +13,6 @@ use crate::auth::password::{Cost, Hashed, SALT_BYTES};
 use crate::auth::scram::{self, ITERATIONS_MIN, Verifier};
 use crate::auth::secrets;
 use crate::auth::token::Token as Device;
-use crate::client::internal;
 
 /// The method by which users log in that we make.
 const METHOD: &str = "password";
@@ -52,7 +51,7 @@ impl Change {
 }
 
 /// Where a user's record lies.
-fn place(name: &str) -> anyhow::Result<Path> {
+fn place(home: &Path, name: &str) -> anyhow::Result<Path> {
     if !scram::is_name(name) {
         let text = format!(
             "`{name}` can't be a user's name: it has 1 to {} bytes, and no control characters",
@@ -60,7 +59,7 @@ fn place(name: &str) -> anyhow::Result<Path> {
         );
         return Err(Failure::Usage(text).into());
     }
-    Ok(users::path(internal(&[]).as_path(), METHOD, name)?)
+    Ok(users::path(home.as_path(), METHOD, name)?)
 }
 
 fn below(place: &Path, name: &str) -> anyhow::Result<Path> {
@@ -74,15 +73,15 @@ pub(super) async fn add(
     change: &Change,
     rights: &RightsArgs,
 ) -> anyhow::Result<()> {
-    let place = place(name)?;
+    let place = place(home.base(), name)?;
     if home.read(&place).await?.is_some() {
         return Err(
             Failure::Conflict(format!("there is a user {name} already: see `distkv user change`")).into()
         );
     }
-    let method = users::method_path(internal(&[]).as_path())?;
+    let method = users::method_path(home.base().as_path())?;
     let mut writes = Vec::new();
-    if home.read(&method).await?.is_none() {
+    if !home.is_past_logins() && home.read(&method).await?.is_none() {
         if !rights.admin || rights.root.is_some() || rights.acl.is_some() {
             let text =
                 "the first user must be one who can make others: --admin, and neither --acl nor --root";
@@ -104,7 +103,7 @@ pub(super) async fn change(
     change: &Change,
     rights: Option<&RightsArgs>,
 ) -> anyhow::Result<()> {
-    let place = place(name)?;
+    let place = place(home.base(), name)?;
     let record = home.read(&place).await?.ok_or_else(|| no_user(name))?;
     let mut changed = change.apply(&record)?;
     let mut writes = Vec::new();
@@ -120,7 +119,7 @@ pub(super) async fn change(
 
 /// Deletes a user, with what is said of him.
 pub(super) async fn delete(home: &mut Home, name: &str) -> anyhow::Result<()> {
-    let place = place(name)?;
+    let place = place(home.base(), name)?;
     home.read(&place).await?.ok_or_else(|| no_user(name))?;
     let entries = home.entries(&place).await?;
     home.write(entries.into_iter().map(|(path, _)| (path, None)).collect()).await
@@ -199,7 +198,8 @@ mod tests {
 
     #[test]
     fn names_that_are_none_are_refused() {
-        assert_eq!(place("ann").unwrap().to_string(), ":n.auth.password.user.ann");
-        assert!(place("").is_err());
+        let home = crate::client::internal(&[]);
+        assert_eq!(place(&home, "ann").unwrap().to_string(), ":n.auth.password.user.ann");
+        assert!(place(&home, "").is_err());
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::super::home::Home;
 use super::super::output::Table;
 use super::record::{Facts, facts};
-use crate::client::{from_value, internal};
+use crate::client::from_value;
 
 /// What is told of a user.
 #[derive(Debug, Default, Serialize)]
@@ -30,10 +30,11 @@ struct Line {
 
 /// Prints all users.
 pub(super) async fn print(home: &mut Home, json: bool) -> anyhow::Result<()> {
-    let entries = home.entries(&internal(&["auth"])).await?;
+    let entries = home.entries(&home.path(&["auth"])?).await?;
+    let base = home.base().len();
     let mut table = Table::new(&["name", "method", "rights", "root", "login by"]);
     let mut out = io::stdout().lock();
-    for line in lines(entries).into_values().filter(|line| line.is_user) {
+    for line in lines(entries, base).into_values().filter(|line| line.is_user) {
         if json {
             writeln!(out, "{}", serde_json::to_string(&line)?)?;
             continue;
@@ -54,10 +55,10 @@ pub(super) async fn print(home: &mut Home, json: bool) -> anyhow::Result<()> {
 }
 
 /// The users by method and name, from the entries below `auth`: METHOD, `user`, NAME, and what is below that.
-fn lines(entries: Vec<(Path, Value)>) -> BTreeMap<(String, String), Line> {
+fn lines(entries: Vec<(Path, Value)>, base: usize) -> BTreeMap<(String, String), Line> {
     let mut lines: BTreeMap<(String, String), Line> = BTreeMap::new();
     for (path, value) in entries {
-        let names: Vec<String> = path.elements().filter_map(text).collect();
+        let names: Vec<String> = path.elements().skip(base).filter_map(text).collect();
         let [_, method, user, name, rest @ ..] = names.as_slice() else { continue };
         if user != "user" {
             continue;
@@ -96,12 +97,13 @@ mod tests {
     #[test]
     fn users_are_put_together_from_their_entries() {
         let entry = |path: &str, value: Value| (path.parse().unwrap(), value);
-        let lines = lines(vec![
+        let entries = vec![
             entry(":n.auth", users::current("password")),
             entry(":n.auth.password.user.ann", users::record(&[("token", Value::nil())], true, None)),
             entry(":n.auth.password.user.ann.acl", users::key("staff")),
             entry(":n.auth.password.user.bob.acl", users::key("left behind")),
-        ]);
+        ];
+        let lines = lines(entries, 1);
         let lines: Vec<String> = lines
             .values()
             .filter(|line| line.is_user)
