@@ -85,7 +85,7 @@ mod tests {
     fn entry(msgpack: &[u8]) -> Entry {
         let version = "a:7".parse().unwrap();
         let value = Some(Value::from_msgpack(msgpack).unwrap());
-        Entry { path: "k.:1".parse().unwrap(), value, chain: vec![version], tock: 9 }
+        Entry { path: "k:1".parse().unwrap(), value, chain: vec![version], tock: 9 }
     }
 
     #[test]
