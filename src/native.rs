@@ -7,6 +7,7 @@
 //! docs/native-protocol.md says what clients may rely on.
 
 mod actions;
+mod check;
 mod connection;
 mod failure;
 mod figures;
@@ -24,6 +25,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::auth::logins::Logins;
 use crate::original::{EventLog, Folder};
 
+pub use check::check_session;
 pub use connection::serve;
 pub use figures::{Figure, Figures};
 

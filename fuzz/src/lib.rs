@@ -2,6 +2,7 @@
 //! below `fuzz_targets/` call these, and so does a test of the whole, for the inputs that are kept in `corpus/`.
 
 use distkv::config::Config;
+use distkv::native::check_session;
 use distkv_broker::codec::{ProtocolVersion, check_stream};
 use distkv_broker::session::{self, SessionLimits, check_operations};
 use distkv_broker::transport::certificate::Certificate;
@@ -110,6 +111,11 @@ pub fn proxy(data: &[u8]) {
         Ok(Parsed::NeedMore(more)) => assert!(more > 0),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+}
+
+/// What a client of the native port sends. The first byte tells in what pieces.
+pub fn native(data: &[u8]) {
+    check_session(data);
 }
 
 /// Frames of a WebSocket client, and the request before them. The first two bytes pick where they are cut, and the limit.

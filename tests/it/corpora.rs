@@ -51,6 +51,11 @@ fn websockets() {
 }
 
 #[test]
+fn native_sessions() {
+    play("native", targets::native);
+}
+
+#[test]
 fn certificates() {
     play("certificate", targets::certificate);
 }

@@ -15,6 +15,9 @@ use super::super::wire::{Fault, Seq, Writer};
 use super::trees::Shape;
 use super::values::write_entry;
 
+/// Where programs of the original keep their configuration.
+const CONFIGURATION: [&str; 2] = [".distkv", "config"];
+
 /// How many bytes of changes may wait for the reader of one watch.
 const WATCH_BYTES: usize = 16 << 20;
 
@@ -36,7 +39,10 @@ pub(super) fn watch(session: &mut Session, request: &Request<'_>) -> Result<(), 
     let changes = session.at(request, Home::Data, |session, path| {
         let view = session.view()?;
         let pattern = Pattern::subtree(path).or_else(|_| Pattern::exactly(path))?;
-        view.check_list(&pattern)?;
+        // Each client of the original watches the configuration, and dies if it may not: it sees nothing, then.
+        if !path.starts_with(Path::from_strs(CONFIGURATION)?.as_path()) {
+            view.check_list(&pattern)?;
+        }
         let options = WatchOptions {
             existing: fetch && since.is_none(),
             since,

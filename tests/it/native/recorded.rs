@@ -4,7 +4,7 @@
 //!
 //! Dialogues of one `run` went to one server, in their order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
@@ -68,6 +68,10 @@ struct Player {
     /// The entries of streams, by connection and number: with their whole paths, the original's and ours.
     streams: BTreeMap<(String, String), [Entries; 2]>,
     fence: u64,
+    /// What we have said beyond what the original has.
+    rest: Vec<String>,
+    /// Connections that may ask something without being sent away.
+    admitted: HashSet<String>,
 }
 
 #[derive(Default)]
@@ -107,6 +111,8 @@ impl Player {
             ticks: BTreeMap::new(),
             streams: BTreeMap::new(),
             fence: 0,
+            admitted: HashSet::new(),
+            rest: Vec::new(),
         }
     }
 
@@ -122,7 +128,7 @@ impl Player {
                 'S' => self.hear(connection, message),
                 _ => {
                     // Who ended it there is not compared: ours goes on after most errors.
-                    self.connections.remove(connection);
+                    self.forget(connection);
                     Ok(())
                 }
             };
@@ -130,10 +136,26 @@ impl Player {
                 differences.push(format!("{number} {connection}: {difference}"));
             }
         }
+        let labels: Vec<String> = self.connections.keys().cloned().collect();
+        labels.iter().for_each(|label| self.forget(label));
         differences.extend(self.compare_streams());
-        differences.extend(self.compare_rest());
-        self.connections.clear();
+        differences.extend(std::mem::take(&mut self.rest));
         differences
+    }
+
+    /// Takes what has come on a connection, and ends it.
+    fn forget(&mut self, label: &str) {
+        let Some(mut connection) = self.connections.remove(label) else { return };
+        self.admitted.remove(label);
+        connection.read_until(|_| false);
+        while let Some(rest) = connection.take(|_| true) {
+            if is_entry(&rest) {
+                let key = (label.to_owned(), rest["seq"].to_string());
+                self.streams.entry(key).or_default()[1].add(&rest);
+            } else if !rest["seq"].to_string().contains("fence") {
+                self.rest.push(format!("{label}: there was also {rest}"));
+            }
+        }
     }
 
     fn connection(&mut self, label: &str) -> &mut Native {
@@ -167,46 +189,50 @@ impl Player {
         }
     }
 
-    /// Waits for the reply that the original gave.
+    /// Waits for the reply that the original gave. Entries of streams are put aside, ours when the connection ends.
     fn hear(&mut self, label: &str, expected: &Json) -> Result<(), String> {
         let seq = expected.get("seq").cloned();
+        if is_entry(expected) {
+            let key = (label.to_owned(), seq.unwrap_or_default().to_string());
+            self.streams.entry(key).or_default()[0].add(expected);
+            return Ok(());
+        }
         let Some(found) = self.find(label, seq.as_ref(), expected) else {
             return Err(format!("missing {expected}"));
         };
-        let is_entry = |message: &Json| message.get("depth").is_some() && message.get("path").is_some();
-        if is_entry(expected) && is_entry(&found) {
-            self.note_ticks(expected, &found);
-            let key = (label.to_owned(), seq.unwrap_or_default().to_string());
-            let [theirs, ours] = self.streams.entry(key).or_default();
-            theirs.add(expected);
-            ours.add(&found);
-            return Ok(());
+        let admits = ["value", "tock", "changed"].iter().any(|field| found.get(field).is_some());
+        let is_handshake = found["seq"] == 0 && found.get("auth").is_some_and(|auth| !auth[0].is_null());
+        if admits && !is_handshake && found.get("error").is_none() && found["state"] != "start" {
+            self.admitted.insert(label.to_owned());
         }
         if self.same_message(expected, &found) { Ok(()) } else { Err(format!("{expected} is {found}")) }
     }
 
-    /// The next message with that number; one without a number may have one with us.
+    /// The next message with that number that is no entry; one without a number may have one with us.
     fn find(&mut self, label: &str, seq: Option<&Json>, expected: &Json) -> Option<Json> {
         let is_error = expected.get("error").is_some();
         let fits = |message: &Json| match seq {
-            Some(seq) => message.get("seq") == Some(seq),
+            Some(seq) => message.get("seq") == Some(seq) && !is_entry(message),
             None => is_error && message.get("error").is_some(),
         };
         if let Some(found) = self.connection(label).take(fits) {
             return Some(found);
         }
-        // Everything that is on its way comes before the answers to these; what takes a while comes a little later.
-        for patience in [0, 0, 20, 100] {
-            if self.connection(label).closed {
-                return None;
+        self.connection(label).read_until(fits);
+        if let Some(found) = self.connection(label).take(fits) {
+            return Some(found);
+        }
+        // Everything that is on its way comes before the answer to this; what takes a while comes a little later.
+        for _ in 0..3 {
+            if self.connection(label).closed || !self.admitted.contains(label) {
+                self.connection(label).read_until(fits);
+            } else {
+                self.fence += 1;
+                let fence = json!(format!("fence {}", self.fence));
+                self.connection(label).send(&json!({ "seq": fence, "action": "get_tock" }));
+                self.connection(label).read_until(|message| message.get("seq") == Some(&fence));
             }
-            self.fence += 1;
-            let fence = json!(format!("fence {}", self.fence));
-            let connection = self.connection(label);
-            connection.send(&json!({ "seq": fence, "action": "get_tock" }));
-            std::thread::sleep(Duration::from_millis(patience));
-            connection.read_until(|message| message.get("seq") == Some(&fence));
-            if let Some(found) = connection.take(fits) {
+            if let Some(found) = self.connection(label).take(fits) {
                 return Some(found);
             }
         }
@@ -270,35 +296,37 @@ impl Player {
         }
     }
 
-    /// Compares the entries of all streams so far.
+    /// Compares the entries of all streams.
     fn compare_streams(&mut self) -> Vec<String> {
         let mut differences = Vec::new();
         for ((label, seq), [mut theirs, mut ours]) in std::mem::take(&mut self.streams) {
             // Of one path they keep their order.
             theirs.all.sort_by(|(a, _), (b, _)| a.cmp(b));
             ours.all.sort_by(|(a, _), (b, _)| a.cmp(b));
-            for ((their_path, theirs), (our_path, ours)) in theirs.all.iter().zip(&ours.all) {
-                if their_path != our_path || !self.same(theirs, ours) {
-                    differences
-                        .push(format!("stream {seq} {label}: {their_path} {theirs} is {our_path} {ours}"));
+            let mut ours = ours.all.into_iter().peekable();
+            for (path, theirs) in theirs.all {
+                while let Some((_, entry)) = ours.next_if(|(ours, _)| *ours < path) {
+                    differences.push(format!("stream {seq} {label}: {path}: there was also {entry}"));
+                }
+                match ours.next_if(|(ours, _)| *ours == path) {
+                    Some((_, entry)) if self.same_message(&theirs, &entry) => {}
+                    Some((_, entry)) => {
+                        differences.push(format!("stream {seq} {label}: {path} {theirs} is {entry}"))
+                    }
+                    None => differences.push(format!("stream {seq} {label}: {path}: missing {theirs}")),
                 }
             }
+            differences.extend(
+                ours.map(|(path, entry)| format!("stream {seq} {label}: {path}: there was also {entry}")),
+            );
         }
         differences
     }
+}
 
-    /// What we have said beyond what the original has.
-    fn compare_rest(&mut self) -> Vec<String> {
-        let mut differences = Vec::new();
-        for (label, connection) in &mut self.connections {
-            connection.read_until(|_| false);
-            while let Some(rest) = connection.take(|message| !message["seq"].to_string().contains("fence")) {
-                differences.push(format!("{label}: there was also {rest}"));
-            }
-        }
-        differences.sort();
-        differences
-    }
+/// Is it an entry of a stream?
+fn is_entry(message: &Json) -> bool {
+    message.get("depth").is_some() && message.get("path").is_some()
 }
 
 /// The listed differences: by dialogue, how many.
