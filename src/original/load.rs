@@ -101,7 +101,6 @@ pub fn load(store: &Store, file: &Path, progress: &mut dyn FnMut(u64, u64)) -> R
             Err(source) => {
                 // What stands before it is good.
                 loading.import().map_err(failed)?;
-                let record = record.max(1);
                 return Err(LoadError::Read { file: file.to_owned(), record, source });
             }
         }

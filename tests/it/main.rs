@@ -25,6 +25,7 @@ mod listeners;
 mod metrics;
 mod mqtt_cli;
 mod native;
+mod original_files;
 mod quick_start;
 mod rates;
 mod replay;
