@@ -174,6 +174,12 @@ fn refused(why: Refused) -> LoginRefused {
 }
 
 impl Shared {
+    /// What a client is called by itself: the broker puts the root of its user in front.
+    fn id_inside<'c>(&self, client: &'c str, login: &LoggedIn) -> &'c str {
+        let prefix = self.mapping.prefix(login.user().root.as_path());
+        prefix.and_then(|prefix| client.strip_prefix(&*prefix)).unwrap_or(client)
+    }
+
     /// Is memory so short that topics without a retained message get none?
     fn refuses_new(&self) -> bool {
         self.pressure.get().is_some_and(|pressure| pressure.sheds(Shed::NewRetained))
@@ -206,6 +212,10 @@ impl Hooks for Bridge {
             _ if !logins.are_on() => Basis::Open { anonymous: false },
             None => Basis::Anonymous,
             Some(name) => logins.by_identity(name).map_or(Basis::Gone, Basis::Login),
+        };
+        let client_id = match &basis {
+            Basis::Login(login) => self.shared.id_inside(client_id, login),
+            _ => client_id,
         };
         // A user whose root is no place of topics, too, is nobody here.
         let gone = || User::gone(Arc::clone(&self.shared), client_id);

@@ -147,7 +147,7 @@ mod tests {
         for root in [":", "home", "home.mqtt"] {
             assert_eq!(prefix("home.mqtt", root).as_deref(), Some(""), "{root}");
         }
-        for none in ["homes", "home.other", "home.mqtt.1", "home.mqtt.+", "home.mqtt.$x"] {
+        for none in ["homes", "home.other", "home.mqtt:1", "home.mqtt.+", "home.mqtt.$x"] {
             assert_eq!(prefix("home.mqtt", none), None, "{none}");
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use self::hello::Hello;
-use self::refusal::{Refusal, login_refused, malformed, no_memory, no_room, no_seat, too_small};
+use self::refusal::{Refusal, login_refused, malformed, no_memory, no_room, no_seat, not_its_own, too_small};
 use super::gate;
 use super::input::{Input, Read};
 use super::junk;
@@ -121,12 +121,18 @@ async fn negotiate<T: Transport>(
         tokio::time::timeout(limits.connect_timeout, log_in(core, &mut input, socket, &hello, peer));
     let (principal, proof) =
         checked.await.unwrap_or_else(|_| Err(login_refused(LoginRefused::Unavailable, &hello)))?;
+    if let Some(root) = principal.mount() {
+        hello.move_below(root);
+    }
     if hello.maximum_packet.is_some()
         && !hello.takes(hello.connack(false, &limits, listener, proof.as_deref()).len())
     {
         return Err(too_small(&hello));
     }
     gate::hold_back(core, &hello.client_id, peer, &limits, permit).await;
+    if !gate::is_of_the_same_root(core, &hello.client_id, &*principal) {
+        return Err(not_its_own(&hello));
+    }
     gate::note_takeover(core, &hello.client_id, peer);
     let seat = core
         .registry
@@ -136,10 +142,7 @@ async fn negotiate<T: Transport>(
     let (clean, version) = (hello.clean, hello.version);
     let user = principal.user().or(hello.user.as_deref()).unwrap_or("-").to_owned();
     let mount = match principal.mount() {
-        Some(root) => {
-            hello.mount_will(root);
-            Some(format!("{root}{}", listener.mount_point.as_deref().unwrap_or_default()).into())
-        }
+        Some(root) => Some(format!("{root}{}", listener.mount_point.as_deref().unwrap_or_default()).into()),
         None => listener.mount_point.clone(),
     };
     let manner = Manner {

@@ -1,3 +1,5 @@
+//! Tests of the check: what is hashed, what is remembered, who waits.
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use distkv_store::value::{Packer, Value};
@@ -130,6 +132,26 @@ async fn who_fails_again_and_again_is_answered_late() {
     assert_eq!(clock(), before);
     // Both that address and that user.
     assert_eq!(checks.counters().delayed.load(Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_known_at_an_address_does_not_suffer_from_others_there() {
+    let (checks, record) = (checks(), hashed(b"secret"));
+    let kept = Secrets::of(&record);
+    checks.check(claim("secret"), Some(&kept)).await.unwrap();
+    for n in 0..20 {
+        checks.note_failure(&format!("other{n}"), claim("").address);
+    }
+    assert!(checks.check_at_once(&claim("secret"), Some(&kept)).is_some());
+    let stranger = Claim { user: "bob", ..claim("secret") };
+    let before = tokio::time::Instant::now();
+    checks.check(stranger, Some(&kept)).await.unwrap();
+    assert!(tokio::time::Instant::now() > before);
+    // His own failures there are his own.
+    for _ in 0..super::super::delays::FREE {
+        assert_eq!(checks.check(claim("wrong"), Some(&kept)).await.unwrap_err(), Refused::Wrong);
+    }
+    assert!(checks.check_at_once(&claim("secret"), Some(&kept)).is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ fn log_in(client: &mut Native, method: &str, ident: &str, password: Option<&str>
 }
 
 /// A server with users by password: an admin, and `ann` who is bound to the list `ann`.
-fn with_users() -> Server {
+pub(super) fn with_users() -> Server {
     let server = Server::start();
     let mut client = Native::open(server.native());
     let key = agree(&mut client);
@@ -60,7 +60,7 @@ fn with_users() -> Server {
     server
 }
 
-fn client_of(server: &Server, name: &str) -> Native {
+pub(super) fn client_of(server: &Server, name: &str) -> Native {
     let mut client = Native::open(server.native());
     assert!(log_in(&mut client, "password", name, Some(name)), "{name}");
     client
