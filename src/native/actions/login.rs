@@ -294,7 +294,7 @@ impl Source for NameAsked {
                 self.step = Step::Asked;
                 Poll::Pending
             }
-            Step::Named(name, version) => Poll::Ready(match self.make(&name, version) {
+            Step::Named(name, version) => Poll::Ready(match self.make(&name, &version) {
                 Ok(reply) => reply(message),
                 Err(failure) => Next::Failed(failure),
             }),
@@ -313,13 +313,13 @@ impl Source for NameAsked {
 }
 
 impl NameAsked {
-    fn make(&self, name: &str, version: Version) -> Result<Reply, Failure> {
+    fn make(&self, name: &str, version: &Version) -> Result<Reply, Failure> {
         if self.ident.as_ref().is_some_and(|ident| ident != name) {
             return Err(Failure::Invalid("`name` is another one than `ident` before".to_owned()));
         }
         let home = Path::from_elements([Element::Null])?;
         let path = users::path(home.as_path(), TEST, name)?;
-        keep(&self.view, &path, users::record(&[], false, None), &version, self.length)
+        keep(&self.view, &path, users::record(&[], false, None), version, self.length)
     }
 }
 
