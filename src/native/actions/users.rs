@@ -7,7 +7,7 @@ use distkv_store::access::{User, users};
 use distkv_store::chain;
 use distkv_store::meta::Meta;
 use distkv_store::path::{Element, Path, PathBuilder, PathRef};
-use distkv_store::tree::{Entry, Progress};
+use distkv_store::tree::Entry;
 use distkv_store::value::{Token, Value};
 use distkv_store::view::{Committed, Condition, Terms, View, Who, Write, WriteError};
 
