@@ -21,9 +21,10 @@ use crate::broker::Core;
 use crate::clients::Presence;
 use crate::clock;
 use crate::codec::{self, DecodeError, Decoded, ProtocolVersion, ReasonCode};
-use crate::hooks::{Login, LoginRefused, Principal};
+use crate::hooks::{Login, LoginRefused, Principal, Standing};
 use crate::limits::Limits;
 use crate::metrics::Refused;
+use crate::outbox::Close;
 use crate::peer::{Listener, Peer};
 use crate::registry::Seat;
 use crate::session::{Log as _, record};
@@ -155,6 +156,10 @@ async fn negotiate<T: Transport>(
     let proof = proof.as_deref();
     let begun = Begin { core, seat: &seat, peer, limits: &limits, proof, manner: &manner };
     let (epoch, present) = begun.session(hello, &principal);
+    // Users may have changed since the login, when nobody could ask this connection yet.
+    if principal.standing() != Standing::Welcome {
+        seat.client.tell(Close::NotAuthorized);
+    }
     let client = &*seat.client.id;
     tracing::info!(client, %peer, user, %version, clean, session_present = present, "connected");
     Ok(Accepted { seat, epoch, version, principal, keep_alive, input, manner })
