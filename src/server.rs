@@ -118,14 +118,14 @@ impl Server {
             let (config, load) = (self.config.clone(), std::mem::take(&mut self.load));
             move || Node::open(&config).and_then(|node| node.load(&load).map(|()| node))
         });
-        let node = tokio::select! {
+        let mut node = tokio::select! {
             node = opening => node.map_err(|_panicked| anyhow!("internal error while the data was read; see the log"))??,
             // Nothing was changed yet but by loading, which can be done again: so there is nothing to finish.
             () = signals.stop() => return Ok(ExitCode::SUCCESS),
         };
         let mut ways = taken.listen()?;
         let native = native.listen()?;
-        let (face, log_writer) = node.native(&self.config);
+        let face = node.native(&self.config);
         let sockets = std::mem::take(&mut ways.sockets);
         let mut sources = node.sources(&sockets);
         sources.push(figures::of_native(&face));
@@ -134,7 +134,9 @@ impl Server {
         self.config.check_users(node.logins().are_on())?;
         self.face.show_clients(node.broker(), node.bridge(), node.logins());
         node.serve(sockets);
-        self.tasks.spawn("event log", log_writer.run());
+        if let Some(writer) = node.log_writer() {
+            self.tasks.spawn("event log", writer.run());
+        }
         let shown = Shown::native(&native);
         for served in native.serve(&face) {
             self.tasks.spawn("native", served);

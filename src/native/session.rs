@@ -203,17 +203,15 @@ impl Session {
     pub(super) fn recheck(&mut self, out: &mut Out) {
         let logins = &self.face.logins;
         match &self.user {
-            Some(user) => {
-                if logins.standing(user) != Standing::Fine {
-                    self.refuse(None, &Failure::UserChanged, out);
-                }
+            Some(user) if logins.standing(user) != Standing::Fine => {
+                self.refuse(None, &Failure::UserChanged, out);
             }
             None if self.view.is_some() && logins.are_on() => {
                 // Until now nobody needed to log in.
                 self.view = None;
                 self.streams.fail_all();
             }
-            None => {}
+            _ => {}
         }
     }
 

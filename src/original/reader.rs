@@ -24,13 +24,13 @@ const TICK_MAX: u64 = 1 << 62;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It can't be read.
-    #[error("can't be read: {0}")]
+    #[error("it can't be read: {0}")]
     Io(#[from] io::Error),
     /// It is not a sequence of records.
-    #[error("is no file of the original program, or damaged: {0}")]
+    #[error("this is no file of the original program, or it is damaged: {0}")]
     Frame(#[from] FrameError),
     /// A record is something else than a map.
-    #[error("is no file of the original program, or damaged: a record is a map")]
+    #[error("this is no file of the original program, or it is damaged: a record is a map")]
     NoRecord,
     /// A record is not as it should be.
     #[error(transparent)]

@@ -34,6 +34,10 @@ pub(super) struct Node {
     /// Who may log in by SCRAM, if there is a file of them.
     users: Option<Arc<Users>>,
     logins: Arc<Logins>,
+    /// The event log, and files for clients.
+    files: native::Files,
+    /// `None` as soon as it runs.
+    log_writer: Option<LogWriter>,
 }
 
 impl Node {
@@ -60,7 +64,10 @@ impl Node {
             tracing::warn!("{strange} records of sessions can't be understood and are left out");
         }
         bridge.attach(&broker);
-        Ok(Self { name, store, broker, bridge, users, logins })
+        let folder = Folder::new(config.native.save_dir());
+        let (log, writer) = EventLog::new(store.clone(), folder.clone());
+        let files = native::Files { folder, log };
+        Ok(Self { name, store, broker, bridge, users, logins, files, log_writer: Some(writer) })
     }
 
     /// Takes in files of the original program, or of `save` and `log`.
@@ -114,14 +121,16 @@ impl Node {
         Arc::clone(&self.broker)
     }
 
-    /// The native port's face to this node, and what writes its event log.
-    pub(super) fn native(&self, config: &Config) -> (Arc<native::Face>, LogWriter) {
-        let folder = Folder::new(config.native.save_dir());
-        let (log, writer) = EventLog::new(self.store.clone(), folder.clone());
-        let files = native::Files { folder, log };
+    /// The native port's face to this node.
+    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
         let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
         let (name, options) = (self.name.as_str(), config.native.options());
-        (Arc::new(native::Face::new(name, store, broker, self.logins(), files, options)), writer)
+        Arc::new(native::Face::new(name, store, broker, self.logins(), self.files.clone(), options))
+    }
+
+    /// What writes the event log, to be run; once.
+    pub(super) fn log_writer(&mut self) -> Option<LogWriter> {
+        self.log_writer.take()
     }
 
     /// Who may log in, for the other faces.
@@ -176,13 +185,14 @@ impl Node {
     pub(super) fn sources(&self, sockets: &[(ListeningSocket, ListenerConfig)]) -> Vec<Source> {
         let listeners = figures::Listeners::new(sockets.iter().map(|(_, config)| &config.listener));
         let (broker, bridge, store) = (Arc::clone(&self.broker), self.bridge.clone(), self.store.clone());
-        let logins = Arc::clone(&self.logins);
+        let (logins, log) = (Arc::clone(&self.logins), self.files.log.clone());
         vec![
             Box::new(move |tell| figures::of_broker(&broker.metrics(), tell)),
             Box::new(move |tell| listeners.tell(tell)),
             Box::new(move |tell| figures::of_logins(&logins, tell)),
             Box::new(move |tell| tell(figures::retained(bridge.retained_count()))),
             Box::new(move |tell| figures::of_store(&store.stats(), tell)),
+            Box::new(move |tell| figures::of_event_log(log.figures(), tell)),
         ]
     }
 
@@ -201,6 +211,10 @@ impl Node {
     /// Sends what is queued to clients that read it within `drain`, closes their connections, and writes the data as a snapshot.
     pub(super) async fn stop(self, drain: Duration) -> anyhow::Result<()> {
         self.broker.shutdown(drain).await;
+        // Before the store is closed, so that it has everything.
+        if let Err(error) = self.files.log.stop().await {
+            tracing::warn!("the event log may lack what happened last: {error}");
+        }
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         closed.map_err(|_panicked| anyhow!("the store could not be closed; the log has the reason"))??;

@@ -1,9 +1,14 @@
 //! Snapshots and event logs of the original program, in a whole server: loaded at its start, seen by MQTT clients, kept over a restart.
 
-use std::process::Output;
+use std::path::Path;
+use std::process::{Command, Output};
 
+use serde_json::json;
+
+use crate::harness::clock::{SOON, wait_until};
+use crate::harness::native::Native;
 use crate::harness::server::{Options, distkv};
-use crate::harness::tools::{mosquitto_sub, repository};
+use crate::harness::tools::{mosquitto_sub, python_of, repository};
 
 fn sample(name: &str) -> String {
     repository("tests/samples/original").join(name).display().to_string()
@@ -44,15 +49,75 @@ fn a_server_takes_the_originals_files_in_once_with_their_versions() {
 
 #[test]
 fn a_file_that_is_none_stops_the_start_with_its_reason() {
+    for (file, reason) in [
+        (
+            sample("README.md"),
+            "README.md, record 1: this is no file of the original program, or it is damaged",
+        ),
+        ("/nowhere/file".to_owned(), "can't open /nowhere/file"),
+    ] {
+        let (status, log, _) = Options::new().argument("--load").argument(file).prepare().run_in_vain();
+        assert!(!status.success());
+        assert!(log.contains(reason), "{log}");
+    }
+}
+
+/// What the original's `dump file` says of a file, with whole paths.
+#[track_caller]
+fn as_the_original_reads_it(file: &Path) -> String {
+    let program = python_of("distkv").with_file_name("distkv");
+    let Output { stdout, stderr, status } =
+        Command::new(program).args(["dump", "file", "-p"]).arg(file).output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+#[test]
+fn the_original_reads_our_files() {
     let mut stopped = Options::new().prepare();
-    let options = stopped.options_mut();
-    *options = std::mem::replace(options, Options::new()).argument("--load").argument(sample("README.md"));
-    let (status, log, stopped) = stopped.run_in_vain();
-    assert!(!status.success());
-    assert!(log.contains("README.md, record 1: is no file of the original program, or damaged"), "{log}");
-    let mut stopped = stopped;
-    let options = stopped.options_mut();
-    *options = std::mem::replace(options, Options::new()).argument("--load").argument("/nowhere/file");
-    let (_, log, _) = stopped.run_in_vain();
-    assert!(log.contains("can't open"), "{log}");
+    let directory = stopped.beside("files");
+    std::fs::create_dir(&directory).unwrap();
+    *stopped.options_mut() = Options::new()
+        .argument("--name")
+        .argument("ours")
+        .argument("--load")
+        .argument(sample("save.mp"))
+        .set(&format!("native.save_dir={}", directory.display()));
+    let server = stopped.run();
+    let mut client = Native::open(server.native());
+    client.call(json!({ "action": "log", "path": "log.mp", "fetch": true }));
+    client.set(&["hall", "light"], json!("on"));
+    client.set(&["kitchen", "light"], json!("off"));
+    client.call(json!({ "action": "delete_value", "path": ["hall", "light"] }));
+    client.set(&["hall", "heat"], json!(21));
+    client.call(json!({ "action": "save", "path": "save.mp", "full": true }));
+    let snapshot = as_the_original_reads_it(&directory.join("save.mp"));
+    for text in
+        ["path: !P kitchen.light", "value: off", "path: !P :n.acl.guest.hall", "path: !P mixed:1:t:2:.5"]
+    {
+        assert!(snapshot.contains(text), "{text}:\n{snapshot}");
+    }
+    assert!(!snapshot.contains("hall.light"), "{snapshot}");
+    let log = directory.join("log.mp");
+    let all = || as_the_original_reads_it(&log);
+    wait_until("the last change is in the log", SOON, || all().contains("path: !P hall.heat"));
+    let records: Vec<String> = all().split("---\n").map(str::to_owned).collect();
+    let light = |record: &&String| record.contains("path: !P hall.light");
+    let (set, deleted) = (records.iter().find(light).unwrap(), records.iter().rev().find(light).unwrap());
+    assert!(set.contains("value: on") && !deleted.contains("value"), "{set}{deleted}");
+    // Who reads only one of both again has what was there.
+    let (_, stopped) = server.terminate();
+    let before = dump(stopped.data().to_str().unwrap());
+    let living = |entries: Vec<serde_json::Value>| -> Vec<(serde_json::Value, serde_json::Value)> {
+        let entries = entries.into_iter().filter(|entry| entry.get("value").is_some());
+        entries.map(|mut entry| (entry["path"].take(), entry["value"].take())).collect()
+    };
+    let before = living(before);
+    for name in ["save.mp", "log.mp"] {
+        let file = directory.join(name).display().to_string();
+        let again =
+            Options::new().argument("--name").argument("other").argument("--load").argument(file).start();
+        let (_, again) = again.terminate();
+        assert_eq!(living(dump(again.data().to_str().unwrap())), before, "{name}");
+    }
 }

@@ -37,8 +37,11 @@ const SOME_USERS: usize = 256;
 /// What is done when some work is through: it writes the reply.
 pub(super) type Reply = Box<dyn FnOnce(&mut Writer<'_>) -> Next + Send>;
 
-/// Work that goes on elsewhere.
-pub(super) struct Work(Option<Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>>);
+/// Work under way.
+type Running = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
+
+/// Work that goes on elsewhere, until it is through.
+pub(super) struct Work(Option<Running>);
 
 impl Work {
     pub(super) fn new(work: impl Future<Output = Result<Reply, Failure>> + Send + 'static) -> Box<Self> {
@@ -113,7 +116,10 @@ fn digest_in(session: &Session, fields: &Fields<'_>) -> Result<Digest, Failure> 
 /// `auth`: a login; or, where that is not needed or done already, a trial which changes nothing.
 pub(super) fn log_in(session: &mut Session, request: &Request<'_>) -> Result<(), Failure> {
     let method = request.fields.needed_text("typ")?;
-    let ident = request.fields.text("ident")?.unwrap_or("*").to_owned();
+    let ident = match request.fields.text("ident")? {
+        None if method != ROOT => return Err(Fault::Missing("ident").into()),
+        ident => ident.unwrap_or("*").to_owned(),
+    };
     if session.view().is_ok() {
         return try_out(session, request, method, &ident);
     }
@@ -189,7 +195,7 @@ pub(super) fn set(session: &mut Session, request: &Request<'_>, stated: bool) ->
             if chain.is_none() {
                 return Err(Fault::Missing("chain").into());
             }
-            let work = async move { keep(&view, &path, users::record(&[], false, None), chain, length) };
+            let work = async move { keep(&view, &path, users::record(&[], false, None), &chain, length) };
             session.answer_later(request, Work::new(work))
         }
         TEST if stated => {
@@ -213,7 +219,7 @@ pub(super) fn set(session: &mut Session, request: &Request<'_>, stated: bool) ->
                     let dot = entry.version.dot();
                     (dot.origin.node().as_str().to_owned(), dot.tick.0)
                 });
-                keep(&view, &path, record, chain.or(Some(read)), length)
+                keep(&view, &path, record, &chain.or(Some(read)), length)
             };
             session.answer_later(request, Work::new(work))
         }
@@ -242,7 +248,7 @@ fn version_of(fields: &Fields<'_>) -> Result<Version, Failure> {
 }
 
 /// Writes a record, and makes the reply.
-fn keep(view: &View, path: &Path, record: Value, version: Version, length: usize) -> Result<Reply, Failure> {
+fn keep(view: &View, path: &Path, record: Value, version: &Version, length: usize) -> Result<Reply, Failure> {
     let condition = version.as_ref().map(|version| match version {
         None => Condition::New,
         Some((node, tick)) => Condition::Version { node, tick: *tick },
@@ -313,7 +319,7 @@ impl NameAsked {
         }
         let home = Path::from_elements([Element::Null])?;
         let path = users::path(home.as_path(), TEST, name)?;
-        keep(&self.view, &path, users::record(&[], false, None), version, self.length)
+        keep(&self.view, &path, users::record(&[], false, None), &version, self.length)
     }
 }
 

@@ -175,7 +175,7 @@ impl Monitor {
             let mut buffer = ReadBuf::new(&mut buffer);
             match Pin::new(&mut self.pipe).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.input.extend_from_slice(buffer.filled())
+                    self.input.extend_from_slice(buffer.filled());
                 }
                 Poll::Ready(_) => return Poll::Ready(Said::Gone),
                 Poll::Pending => return Poll::Pending,

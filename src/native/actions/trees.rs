@@ -77,9 +77,9 @@ pub(super) fn enumerate(
         message.uint("tock", session.tock());
         let mut pack = message.key("result");
         if with_data {
-            pack.map(count)
+            pack.map(count);
         } else {
-            pack.array(count)
+            pack.array(count);
         }
         pack.raw(&list);
         Ok(())

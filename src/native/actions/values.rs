@@ -174,6 +174,7 @@ fn write(
     let wanted = Wanted::read(&request.fields)?;
     session.at(request, home, |session, path| {
         may_hold_data(path)?;
+        is_rule(path, value.as_ref())?;
         let conditions = wanted.conditions();
         let terms = Terms { conditions: &conditions, idempotent: wanted.idempotent };
         let write = Write { path, value, meta: Meta::default(), terms };
@@ -249,6 +250,19 @@ pub(super) fn may_hold_data(path: PathRef<'_>) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// An entry of an access list is a string of letters.
+fn is_rule(path: PathRef<'_>, value: Option<&Value>) -> Result<(), Failure> {
+    let mut elements = path.elements();
+    let is_rule = elements.next() == Some(Element::Null) && elements.next() == Some(Element::str("acl"));
+    match value {
+        Some(value) if is_rule && value.as_str().is_none() => {
+            let text = "an entry of an access list is a string of the letters r w c d x e n a";
+            Err(Failure::Invalid(text.to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `set_many`: a list of writes, each a map as for `set_value` and `delete_value`, in one commit.
