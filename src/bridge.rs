@@ -52,6 +52,9 @@ struct Shared {
     changed: Arc<Notify>,
 }
 
+/// What stands for the client id (`%c`) of those who have none.
+const SENDER: &str = "";
+
 impl Bridge {
     /// Topics live below `mount`, whose elements are strings; the root is the default.
     pub fn new(store: Store, mount: Path, logins: Arc<Logins>) -> Result<Self, PathError> {
@@ -96,6 +99,13 @@ impl Bridge {
             self.shared.changed.notified().await;
             broker.recheck_users().await;
         }
+    }
+
+    /// Somebody who sends messages by another face than MQTT: a user, or whoever is there while nobody has to log in. `None`: his root is no
+    /// place of topics.
+    pub fn sender(&self, login: Option<&LoggedIn>) -> Option<Arc<dyn Principal>> {
+        let basis = login.cloned().map_or(Basis::Open { anonymous: false }, Basis::Login);
+        self.principal(SENDER, None, basis)
     }
 
     fn principal(&self, client: &str, name: Option<&str>, basis: Basis) -> Option<Arc<dyn Principal>> {
@@ -174,6 +184,12 @@ fn refused(why: Refused) -> LoginRefused {
 }
 
 impl Shared {
+    /// What a client is called by itself: the broker puts the root of its user in front.
+    fn id_inside<'c>(&self, client: &'c str, login: &LoggedIn) -> &'c str {
+        let prefix = self.mapping.prefix(login.user().root.as_path());
+        prefix.and_then(|prefix| client.strip_prefix(&*prefix)).unwrap_or(client)
+    }
+
     /// Is memory so short that topics without a retained message get none?
     fn refuses_new(&self) -> bool {
         self.pressure.get().is_some_and(|pressure| pressure.sheds(Shed::NewRetained))
@@ -206,6 +222,10 @@ impl Hooks for Bridge {
             _ if !logins.are_on() => Basis::Open { anonymous: false },
             None => Basis::Anonymous,
             Some(name) => logins.by_identity(name).map_or(Basis::Gone, Basis::Login),
+        };
+        let client_id = match &basis {
+            Basis::Login(login) => self.shared.id_inside(client_id, login),
+            _ => client_id,
         };
         // A user whose root is no place of topics, too, is nobody here.
         let gone = || User::gone(Arc::clone(&self.shared), client_id);

@@ -19,6 +19,7 @@ mod tasks;
 mod ways;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +42,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Reads the configuration again.
 pub type Reread = Box<dyn Fn() -> anyhow::Result<Config>>;
 
-/// Runs a node until it is told to stop. `reread` is called on SIGHUP.
-pub fn run(config: Config, logging: Logging, reread: Reread) -> anyhow::Result<ExitCode> {
+/// Runs a node until it is told to stop. `reread` is called on SIGHUP. The files in `load` are taken in before anybody is served.
+pub fn run(config: Config, load: Vec<PathBuf>, logging: Logging, reread: Reread) -> anyhow::Result<ExitCode> {
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -51,6 +52,7 @@ pub fn run(config: Config, logging: Logging, reread: Reread) -> anyhow::Result<E
         .context("can't start threads")?;
     let server = Server {
         config,
+        load,
         logging,
         reread,
         face: Arc::default(),
@@ -97,6 +99,7 @@ fn raise_file_limit() {
 
 struct Server {
     config: Config,
+    load: Vec<PathBuf>,
     logging: Logging,
     reread: Reread,
     face: Arc<Face>,
@@ -112,17 +115,17 @@ impl Server {
         let taken = Taken::new(&self.config, &self.certificates)?;
         let native = native::Taken::new(&self.config, &self.certificates)?;
         let opening = tokio::task::spawn_blocking({
-            let config = self.config.clone();
-            move || Node::open(&config)
+            let (config, load) = (self.config.clone(), std::mem::take(&mut self.load));
+            move || Node::open(&config).and_then(|node| node.load(&load).map(|()| node))
         });
-        let node = tokio::select! {
+        let mut node = tokio::select! {
             node = opening => node.map_err(|_panicked| anyhow!("internal error while the data was read; see the log"))??,
-            // Nothing was changed yet, so there is nothing to finish.
+            // Nothing was changed yet but by loading, which can be done again: so there is nothing to finish.
             () = signals.stop() => return Ok(ExitCode::SUCCESS),
         };
         let mut ways = taken.listen()?;
         let native = native.listen()?;
-        let (face, log_writer) = node.native(&self.config);
+        let face = node.native(&self.config);
         let sockets = std::mem::take(&mut ways.sockets);
         let mut sources = node.sources(&sockets);
         sources.push(figures::of_native(&face));
@@ -131,7 +134,9 @@ impl Server {
         self.config.check_users(node.logins().are_on())?;
         self.face.show_clients(node.broker(), node.bridge(), node.logins());
         node.serve(sockets);
-        self.tasks.spawn("event log", log_writer.run());
+        if let Some(writer) = node.log_writer() {
+            self.tasks.spawn("event log", writer.run());
+        }
         let shown = Shown::native(&native);
         for served in native.serve(&face) {
             self.tasks.spawn("native", served);

@@ -22,6 +22,7 @@ mod patience;
 mod publish;
 mod replays;
 mod requests;
+mod restraint;
 mod subscribe;
 mod timers;
 
@@ -209,9 +210,12 @@ impl<T: Transport> Connection<T> {
                 &self.client,
                 &*self.principal,
                 self.manner.mount.as_deref(),
+                now,
                 &mut worker.routing,
                 &self.core,
             );
+        // What can't be written now is looked at again when it can.
+        self.timers.replay = self.replays.held_until().filter(|_| written == Written::All);
         match self.timers.poll(now, cx) {
             Some(Due::KeepAlive) => return Err(End::KeepAlive),
             Some(Due::Stall) if self.input.waits_for_room() => return Err(End::PacketStall),
@@ -221,6 +225,7 @@ impl<T: Transport> Connection<T> {
                 self.timers.relief = None;
                 return Ok(Round::Busy);
             }
+            Some(Due::Replay) => return Ok(Round::Busy),
             Some(Due::Pace) => {
                 self.timers.pace = None;
                 self.timers.heard(now);

@@ -24,7 +24,6 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Mark(pub u64);
 
 /// Who wants to come in, as the CONNECT packet says.
-#[derive(Debug)]
 pub struct Login<'a> {
     /// The client identifier, already assigned if the client sent none.
     pub client_id: &'a str,
@@ -34,6 +33,19 @@ pub struct Login<'a> {
     pub password: Option<&'a [u8]>,
     /// Where the client is, the listener that he came in by, and who his certificate says he is.
     pub peer: &'a Peer,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Login<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { client_id, user, password, peer } = self;
+        f.debug_struct("Login")
+            .field("client_id", client_id)
+            .field("user", user)
+            .field("password", &password.map(|_| "..."))
+            .field("peer", peer)
+            .finish()
+    }
 }
 
 /// Why a login is refused.
@@ -109,7 +121,8 @@ pub trait Principal: Send + Sync + 'static {
         None
     }
 
-    /// What all topics of the user begin with, unseen by him; it ends with `/`. It comes before a mount point of the listener.
+    /// What all topics of the user begin with, unseen by him; it ends with `/`. It comes before a mount point of the listener. His client
+    /// identifiers begin with it, too.
     fn mount(&self) -> Option<&str> {
         None
     }

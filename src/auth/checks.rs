@@ -2,7 +2,7 @@
 //!
 //! 1. A token is looked at first: it costs two hashes, and nobody can guess one.
 //! 2. Who (by his address) has failed before waits, and so does whoever wants to be a user for whom others have failed, unless his login
-//!    is remembered.
+//!    is remembered. Who was right from there before waits for his own failures only.
 //! 3. A login that was right before is remembered.
 //! 4. Everything else is Argon2, on threads of its own: so many at a time, so many in the queue, the rest is told to come again. For
 //!    users that there are not it is done as well, so that time does not tell.
@@ -18,10 +18,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock;
-use super::delays::{Delays, Key, Turn};
+use super::delays::{Delays, Key, Turn, network};
 use super::digest::Digest;
 use super::password::{BadHash, Cost, Hashed, SALT_BYTES};
 use super::remembered::{Mark, Remembered};
+use super::scram::NAME_MAX;
 use super::secrets::{Password, Secrets};
 
 /// What checking takes.
@@ -173,7 +174,7 @@ impl Checks {
         }
         let Some(Password::Hashed(stored)) = secrets.password else { return None };
         let mark = self.remembered.mark(claim.user, stored, &claim.shown);
-        if claim.address.is_some_and(|address| self.has_failed(address)) || !self.remembered.knows(&mark) {
+        if !self.remembered.knows(&mark) || self.has_to_wait(claim) {
             return None;
         }
         count(&self.counters.remembered);
@@ -194,13 +195,10 @@ impl Checks {
             _ => None,
         };
         let mark = hashed.map(|stored| self.remembered.mark(claim.user, stored, &claim.shown));
-        let user = Key::User(claim.user.into());
-        let address = claim.address.map(Key::address);
-        if let Some(address) = &address {
-            self.wait_for(address).await?;
-        }
-        if !mark.is_some_and(|mark| self.remembered.knows(&mark)) {
-            self.wait_for(&user).await?;
+        let remembered = mark.is_some_and(|mark| self.remembered.knows(&mark));
+        let keys = self.keys(claim.user, claim.address);
+        for key in keys.iter().filter(|key| !(remembered && matches!(key, Key::User(_)))) {
+            self.wait_for(key).await?;
         }
         let passed = match (password, hashed.zip(mark)) {
             (Some(Password::Imported(digest)), _) if claim.shown.is(digest) => {
@@ -214,16 +212,16 @@ impl Checks {
             }
         };
         let Some(passed) = passed else {
-            self.failed(&user, address.as_ref());
+            self.failed(&keys);
             return Err(Refused::Wrong);
         };
-        self.delays.lock().succeeded(&user);
+        self.succeeded(&claim, &keys);
         Ok(passed)
     }
 
     /// A login failed that was checked elsewhere (SCRAM): the next ones of that address and that user wait, too.
     pub fn note_failure(&self, user: &str, address: Option<IpAddr>) {
-        self.failed(&Key::User(user.into()), address.map(Key::address).as_ref());
+        self.failed(&self.keys(user, address));
     }
 
     /// Waits as whoever comes from there has to. For logins that are checked elsewhere.
@@ -345,25 +343,48 @@ impl Checks {
         }
     }
 
-    fn has_failed(&self, address: IpAddr) -> bool {
-        let key = Key::address(address);
-        let mut delays = self.delays.lock();
-        let turn = delays.begin(&key, self.now());
-        if turn == Turn::Wait(Duration::ZERO) {
-            return false;
+    /// Whose failures count for a login: the user's own at a place that is known of him, else those of the place and those for the user.
+    fn keys(&self, user: &str, address: Option<IpAddr>) -> Vec<Key> {
+        // What is longer is cut: it is kept, and somebody unknown says it.
+        let user = user.get(..user.floor_char_boundary(NAME_MAX)).unwrap_or_default();
+        let name = Key::User(user.into());
+        match address {
+            None => vec![name],
+            Some(address) if self.remembered.knows(&self.remembered.place(user, network(address))) => {
+                vec![Key::known(address, user.into())]
+            }
+            Some(address) => vec![Key::address(address), name],
         }
-        if matches!(turn, Turn::Wait(_)) {
-            delays.waited(&key);
-        }
-        true
     }
 
-    fn failed(&self, user: &Key, address: Option<&Key>) {
+    /// Does a login that is remembered have to wait for where it comes from?
+    fn has_to_wait(&self, claim: &Claim<'_>) -> bool {
+        let Some(address) = claim.address else { return false };
+        if self.delays.lock().is_empty() {
+            return false;
+        }
+        let place = self.remembered.place(claim.user, network(address));
+        let key = match self.remembered.knows(&place) {
+            true => Key::known(address, claim.user.into()),
+            false => Key::address(address),
+        };
+        self.delays.lock().is_late(&key, self.now())
+    }
+
+    fn succeeded(&self, claim: &Claim<'_>, keys: &[Key]) {
+        if let Some(address) = claim.address {
+            self.remembered.insert(self.remembered.place(claim.user, network(address)));
+        }
+        let mut delays = self.delays.lock();
+        // The address is not forgiven: whoever has a user of his own there could go on with others.
+        keys.iter().filter(|key| !matches!(key, Key::Address(_))).for_each(|key| delays.succeeded(key));
+    }
+
+    fn failed(&self, keys: &[Key]) {
         count(&self.counters.failed);
         let now = self.now();
         let mut delays = self.delays.lock();
-        let first: Vec<&Key> =
-            [Some(user), address].into_iter().flatten().filter(|key| delays.failed(key, now)).collect();
+        let first: Vec<&Key> = keys.iter().filter(|key| delays.failed(key, now)).collect();
         self.counters.forgotten.fetch_add(delays.take_forgotten(), Ordering::Relaxed);
         drop(delays);
         for key in first {
@@ -371,7 +392,7 @@ impl Checks {
                 Key::Address(address) => {
                     tracing::warn!(%address, "logins from there fail again and again: they are answered late");
                 }
-                Key::User(user) => {
+                Key::User(user) | Key::Known(_, user) => {
                     tracing::warn!(%user, "logins for this user fail again and again: they are answered late");
                 }
             }

@@ -1,9 +1,11 @@
-//! Who tries passwords waits longer and longer: failed logins are counted for each address and for each user. It reads no clock.
+//! Who tries passwords waits longer and longer: failed logins are counted for each address and for each user. A user who has been right from
+//! an address before has a count of his own there, so that he does not suffer from others who fail at the same address. It reads no
+//! clock.
 //!
 //! The table is bounded: when it is full, those who failed longest ago are forgotten, and counted.
 
+use core::net::IpAddr;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +15,10 @@ pub(super) const FREE: u32 = 3;
 const FIRST: Duration = Duration::from_millis(250);
 /// And at most so much, for the address and for the user each: together less than a client waits for its CONNACK.
 const MOST: Duration = Duration::from_secs(3);
-/// Logins of one address, or of one user, that wait at a time; further ones are refused unseen.
+/// Logins of one user that wait at a time; further ones are refused unseen.
 pub(super) const WAITING: u32 = 8;
+/// The same for one address, behind which many devices may be.
+const WAITING_AT_ADDRESS: u32 = 32;
 /// When nothing failed for so long, all is forgotten.
 const FORGIVEN: Duration = Duration::from_secs(600);
 /// What one half of the table holds. Together it takes some megabytes at most.
@@ -27,18 +31,37 @@ pub(super) enum Key {
     Address(IpAddr),
     /// A user's name, whether there is such a user or not.
     User(Arc<str>),
+    /// A user at an address from which he has been right before.
+    Known(IpAddr, Arc<str>),
 }
 
 impl Key {
     /// That of an address.
     pub(super) fn address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-            }
-            v4 @ IpAddr::V4(_) => v4,
-        })
+        Self::Address(network(address))
+    }
+
+    /// That of a user at an address.
+    pub(super) fn known(address: IpAddr, user: Arc<str>) -> Self {
+        Self::Known(network(address), user)
+    }
+
+    fn waiting(&self) -> u32 {
+        match self {
+            Self::Address(_) => WAITING_AT_ADDRESS,
+            Self::User(_) | Self::Known(..) => WAITING,
+        }
+    }
+}
+
+/// The addresses that are as good as one.
+pub(super) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -78,6 +101,16 @@ impl Failures {
 }
 
 impl Delays {
+    /// Nobody has failed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.old.is_empty()
+    }
+
+    /// Does a login have to wait?
+    pub(super) fn is_late(&mut self, key: &Key, now: Duration) -> bool {
+        self.find(key).is_some_and(|failures| !failures.delay(now).is_zero())
+    }
+
     /// A login begins.
     pub(super) fn begin(&mut self, key: &Key, now: Duration) -> Turn {
         let Some(failures) = self.find(key) else { return Turn::Wait(Duration::ZERO) };
@@ -85,7 +118,7 @@ impl Delays {
         if delay.is_zero() {
             return Turn::Wait(delay);
         }
-        if failures.waiting >= WAITING {
+        if failures.waiting >= key.waiting() {
             return Turn::Refused;
         }
         failures.waiting += 1;

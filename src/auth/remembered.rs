@@ -5,6 +5,7 @@
 //! seen for longest is forgotten.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use parking_lot::Mutex;
@@ -46,10 +47,20 @@ impl Remembered {
         mac.update(user.as_bytes());
         mac.update(stored.as_bytes());
         mac.update(shown.as_bytes());
-        let whole: [u8; 32] = mac.finalize().into_bytes().into();
-        let mut mark = Mark::default();
-        mark.copy_from_slice(&whole[..16]);
-        mark
+        first_half(mac)
+    }
+
+    /// What stands for a user who was right from an address.
+    pub(super) fn place(&self, user: &str, address: IpAddr) -> Mark {
+        let mut mac = self.mac.clone();
+        // No name is that long.
+        mac.update(&u64::MAX.to_be_bytes());
+        match address {
+            IpAddr::V4(v4) => mac.update(&v4.octets()),
+            IpAddr::V6(v6) => mac.update(&v6.octets()),
+        }
+        mac.update(user.as_bytes());
+        first_half(mac)
     }
 
     /// Was it right before?
@@ -69,6 +80,13 @@ impl Remembered {
     pub(super) fn insert(&self, mark: Mark) {
         self.halves.lock().insert(mark);
     }
+}
+
+fn first_half(mac: Hmac<Sha256>) -> Mark {
+    let whole: [u8; 32] = mac.finalize().into_bytes().into();
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&whole[..16]);
+    mark
 }
 
 impl Halves {
@@ -92,6 +110,9 @@ mod tests {
         assert!(!remembered.knows(&mark));
         remembered.insert(mark);
         assert!(remembered.knows(&remembered.mark("ann", "$hash", &shown)));
+        let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|it| remembered.place("ann", it.parse().unwrap()));
+        remembered.insert(here);
+        assert!(remembered.knows(&here) && !remembered.knows(&there));
         for other in [
             remembered.mark("anna", "$hash", &shown),
             remembered.mark("ann$", "hash", &shown),

@@ -55,8 +55,9 @@ fn line(event: Option<&str>, entry: &Entry) -> Result<String, serde_json::Error>
 /// Does JSON tell all of the value?
 fn is_exact(value: &Value) -> bool {
     value.tokens().all(|token| match token {
-        Token::Nil | Token::Bool(_) | Token::Int(_) | Token::UInt(_) | Token::Str(_) => true,
-        Token::Array(_) => true,
+        Token::Nil | Token::Bool(_) | Token::Int(_) | Token::UInt(_) | Token::Str(_) | Token::Array(_) => {
+            true
+        }
         // A key that is no string would become one.
         Token::Map(count) => count == 0 || has_names_only(value),
         Token::Float(number) => number.is_finite(),
@@ -85,7 +86,7 @@ mod tests {
     fn entry(msgpack: &[u8]) -> Entry {
         let version = "a:7".parse().unwrap();
         let value = Some(Value::from_msgpack(msgpack).unwrap());
-        Entry { path: "k.:1".parse().unwrap(), value, chain: vec![version], tock: 9 }
+        Entry { path: "k:1".parse().unwrap(), value, chain: vec![version], tock: 9 }
     }
 
     #[test]

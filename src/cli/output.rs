@@ -50,7 +50,7 @@ impl Table {
 
     /// Appends a row, of as many cells as there are columns.
     pub(super) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.iter().map(|cell| escape_controls(cell).to_string()).collect());
+        self.rows.push(cells.into_iter().map(|cell| escape_controls(&cell)).collect());
     }
 
     /// Prints it on standard output.

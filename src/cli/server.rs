@@ -48,6 +48,9 @@ pub(super) struct Args {
     /// Be the first node of a new cluster
     #[arg(long)]
     init: bool,
+    /// Before serving take in this snapshot or event log, of the original program or of ours, with all versions; may be repeated
+    #[arg(long, value_name = "FILE")]
+    load: Vec<PathBuf>,
     /// What is logged: a level, or levels of modules (info,distkv_broker=debug) [default: info]
     #[arg(long, value_name = "LEVEL")]
     log: Option<Filter>,
@@ -112,5 +115,5 @@ pub(super) fn run(args: Box<Args>) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let logging = Logging::start(&config.log.level, config.log.format);
-    server::run(config, logging, Box::new(move || args.configuration()))
+    server::run(config, args.load.clone(), logging, Box::new(move || args.configuration()))
 }

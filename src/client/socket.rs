@@ -45,7 +45,9 @@ pub(super) async fn open(options: &Options) -> Result<Box<dyn Socket>, Error> {
     let Some((connector, name)) = tls else { return Ok(Box::new(socket)) };
     match connector.connect(name, socket).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+        Err(error)
+            if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) =>
+        {
             Err(Error::Tls { server: options.server.clone(), reason: error.to_string() })
         }
         Err(error) => Err(unreachable(error)),

@@ -24,11 +24,14 @@ const TICK_MAX: u64 = 1 << 62;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It can't be read.
-    #[error("can't be read: {0}")]
+    #[error("it can't be read: {0}")]
     Io(#[from] io::Error),
     /// It is not a sequence of records.
-    #[error("is no file of the original program, or damaged: {0}")]
+    #[error("this is no file of the original program, or it is damaged: {0}")]
     Frame(#[from] FrameError),
+    /// A record is something else than a map.
+    #[error("this is no file of the original program, or it is damaged: a record is a map")]
+    NoRecord,
     /// A record is not as it should be.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -73,7 +76,7 @@ pub(super) struct Reader<R> {
     names: Names,
     tock: Tock,
     ended: bool,
-    /// How many records there were.
+    /// How many records there were, the one that is wrong among them.
     pub(super) records: u64,
     /// How many bytes were read.
     pub(super) bytes: u64,
@@ -99,9 +102,10 @@ impl<R: Read> Reader<R> {
     pub(super) fn next(&mut self) -> Result<Option<Record>, ReadError> {
         loop {
             let rest = self.buffer.get(self.used..).unwrap_or_default();
-            if !rest.is_empty()
-                && let Some(len) = self.frames.next(rest)?
-            {
+            let framed = if rest.is_empty() { Ok(None) } else { self.frames.next(rest) };
+            // The one that can't be found counts, too: it is the one that errors are about.
+            self.records += u64::from(framed.is_err());
+            if let Some(len) = framed? {
                 let record = rest.get(..len).unwrap_or_default().to_vec();
                 self.used += len;
                 self.records += 1;
@@ -137,7 +141,10 @@ impl<R: Read> Reader<R> {
     }
 
     fn record(&mut self, record: &[u8]) -> Result<Record, ReadError> {
-        let fields = Fields::parse(record).map_err(|bad| bad.fault)?;
+        let fields = Fields::parse(record).map_err(|bad| match bad.fault {
+            Fault::NotAMap => ReadError::NoRecord,
+            fault => fault.into(),
+        })?;
         let info = fields.raw("info").map(Fields::parse).transpose().map_err(|bad| bad.fault)?;
         let state = info.as_ref().unwrap_or(&fields);
         if fields.has("path") {

@@ -40,7 +40,8 @@ pub enum SaveError {
 /// Writes everything to the file `name` in `folder`, in the place of one that had that name; internal data only if it is to be `full`. When that
 /// is done the file is on the disk.
 ///
-/// What changes meanwhile is in it: the file tells the state at its end.
+/// What changes meanwhile is in it: the file tells the state at its end. All events which it does not have it calls known, so that nobody who
+/// loads it looks for them; internal ones, too, if it has none of these. (So load a full file before such a one, not after it.)
 pub async fn save(store: &Store, folder: &Folder, name: &str, full: bool) -> Result<Saved, SaveError> {
     let mut sink = Sink::create(folder, name).await?;
     let view = store.view(Who::system());

@@ -1,7 +1,7 @@
 //! The numbers of broker and store, as samples for `/metrics`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use distkv_broker::Listener;
@@ -11,6 +11,7 @@ use distkv_store::store::Stats;
 use crate::auth::logins::Logins;
 use crate::http::{Kind, Sample, Source, Value};
 use crate::native::Face;
+use crate::original::LogFigures;
 
 /// The broker names and explains its numbers itself.
 pub(super) fn of_broker(metrics: &Metrics, tell: &mut dyn FnMut(Sample)) {
@@ -195,6 +196,22 @@ pub(super) fn of_native(face: &Arc<Face>) -> Source {
             tell(sample(name, help, kind, whole(value)));
         }
     })
+}
+
+/// Those of the event log.
+pub(super) fn of_event_log(figures: &LogFigures, tell: &mut dyn FnMut(Sample)) {
+    let LogFigures { changes, bytes, skipped, failed } = figures;
+    let mut counter = |name, help, count: &AtomicU64| {
+        tell(sample(name, help, Kind::Counter, whole(count.load(Ordering::Relaxed))));
+    };
+    counter("event_log_changes_total", "Changes that were written to event logs.", changes);
+    counter("event_log_bytes_total", "Bytes of event logs.", bytes);
+    counter(
+        "event_log_skipped_total",
+        "How often a log went on with what had changed, as the disk was slow.",
+        skipped,
+    );
+    counter("event_log_failed_total", "Event logs that ended since they could not be written.", failed);
 }
 
 fn sample(name: &'static str, help: &'static str, kind: Kind, value: Value) -> Sample {

@@ -1,5 +1,6 @@
 //! The node itself: the store, the broker, and the bridge between them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ use crate::auth::users::{List, Users};
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::http::{Failure, Source};
+use crate::log::escape_controls;
 use crate::native;
-use crate::original::{EventLog, Folder, LogWriter};
+use crate::original::{self, EventLog, Folder, LogWriter};
 
 /// A node with its data, from start to stop.
 pub(super) struct Node {
@@ -32,6 +34,10 @@ pub(super) struct Node {
     /// Who may log in by SCRAM, if there is a file of them.
     users: Option<Arc<Users>>,
     logins: Arc<Logins>,
+    /// The event log, and files for clients.
+    files: native::Files,
+    /// `None` as soon as it runs.
+    log_writer: Option<LogWriter>,
 }
 
 impl Node {
@@ -58,7 +64,46 @@ impl Node {
             tracing::warn!("{strange} records of sessions can't be understood and are left out");
         }
         bridge.attach(&broker);
-        Ok(Self { name, store, broker, bridge, users, logins })
+        let folder = Folder::new(config.native.save_dir());
+        let (log, writer) = EventLog::new(store.clone(), folder.clone());
+        let files = native::Files { folder, log };
+        Ok(Self { name, store, broker, bridge, users, logins, files, log_writer: Some(writer) })
+    }
+
+    /// Takes in files of the original program, or of `save` and `log`.
+    pub(super) fn load(&self, files: &[PathBuf]) -> anyhow::Result<()> {
+        for file in files {
+            let mut told = 0;
+            let loaded = original::load(&self.store, file, &mut |read, total| {
+                let tenth = (read * 10).checked_div(total).unwrap_or_default();
+                if tenth > told {
+                    told = tenth;
+                    tracing::info!("{}: {} % are loaded", file.display(), tenth * 10);
+                }
+            })
+            .with_context(|| "a file that was to be loaded is not, or not as a whole")?;
+            let (file, events) = (file.display(), loaded.events);
+            tracing::info!(
+                "{file} is loaded: {} records; {} events are new, {} were known, {} are replaced by later ones",
+                loaded.records,
+                events.taken,
+                events.known,
+                events.past
+            );
+            if events.conflicts > 0 {
+                tracing::warn!("{file}: {} events of conflicts are kept below :n.conflict", events.conflicts);
+            }
+            if loaded.cut > 0 {
+                tracing::warn!("{file} ends in the middle of a record: {} bytes are left out", loaded.cut);
+            }
+            if loaded.strange > 0 {
+                tracing::warn!("{file}: {} records say nothing that is known here", loaded.strange);
+            }
+            for (there, here) in &loaded.renamed {
+                tracing::warn!("{file}: the node '{}' is called {here} here", escape_controls(there));
+            }
+        }
+        Ok(())
     }
 
     /// Takes up the sessions of before, and serves clients on these sockets.
@@ -76,14 +121,23 @@ impl Node {
         Arc::clone(&self.broker)
     }
 
-    /// The native port's face to this node, and what writes its event log.
-    pub(super) fn native(&self, config: &Config) -> (Arc<native::Face>, LogWriter) {
-        let folder = Folder::new(config.native.save_dir());
-        let (log, writer) = EventLog::new(self.store.clone(), folder.clone());
-        let files = native::Files { folder, log };
+    /// The native port's face to this node.
+    pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
         let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
         let (name, options) = (self.name.as_str(), config.native.options());
-        (Arc::new(native::Face::new(name, store, broker, self.logins(), files, options)), writer)
+        Arc::new(native::Face::new(
+            name,
+            store,
+            (broker, self.bridge()),
+            self.logins(),
+            self.files.clone(),
+            options,
+        ))
+    }
+
+    /// What writes the event log, to be run; once.
+    pub(super) fn log_writer(&mut self) -> Option<LogWriter> {
+        self.log_writer.take()
     }
 
     /// Who may log in, for the other faces.
@@ -138,13 +192,14 @@ impl Node {
     pub(super) fn sources(&self, sockets: &[(ListeningSocket, ListenerConfig)]) -> Vec<Source> {
         let listeners = figures::Listeners::new(sockets.iter().map(|(_, config)| &config.listener));
         let (broker, bridge, store) = (Arc::clone(&self.broker), self.bridge.clone(), self.store.clone());
-        let logins = Arc::clone(&self.logins);
+        let (logins, log) = (Arc::clone(&self.logins), self.files.log.clone());
         vec![
             Box::new(move |tell| figures::of_broker(&broker.metrics(), tell)),
             Box::new(move |tell| listeners.tell(tell)),
             Box::new(move |tell| figures::of_logins(&logins, tell)),
             Box::new(move |tell| tell(figures::retained(bridge.retained_count()))),
             Box::new(move |tell| figures::of_store(&store.stats(), tell)),
+            Box::new(move |tell| figures::of_event_log(log.figures(), tell)),
         ]
     }
 
@@ -163,6 +218,10 @@ impl Node {
     /// Sends what is queued to clients that read it within `drain`, closes their connections, and writes the data as a snapshot.
     pub(super) async fn stop(self, drain: Duration) -> anyhow::Result<()> {
         self.broker.shutdown(drain).await;
+        // Before the store is closed, so that it has everything.
+        if let Err(error) = self.files.log.stop().await {
+            tracing::warn!("the event log may lack what happened last: {error}");
+        }
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         closed.map_err(|_panicked| anyhow!("the store could not be closed; the log has the reason"))??;

@@ -187,9 +187,14 @@ impl WatchEvent {
     }
 }
 
+/// Whether a change at a path is for whoever watches, at the moment when it is made. Called under the feed's lock.
+pub(crate) type Filter = Box<dyn Fn(PathRef<'_>) -> bool + Send + Sync>;
+
 /// The queue between the feed and one watch. Its lock is a leaf below the feed's.
 pub(crate) struct Queue {
     pattern: Pattern,
+    /// `None`: every change that matches is told.
+    filter: Option<Filter>,
     events_max: usize,
     bytes_max: usize,
     state: Mutex<QueueState>,
@@ -215,14 +220,20 @@ impl QueueState {
 
 impl Queue {
     /// A queue of so many events and bytes. With a scan, changes of what that has not passed yet are left out.
-    pub(crate) fn new(pattern: Pattern, events_max: usize, bytes_max: usize, scan: Option<Scan>) -> Self {
+    pub(crate) fn new(
+        pattern: Pattern,
+        filter: Option<Filter>,
+        (events_max, bytes_max): (usize, usize),
+        scan: Option<Scan>,
+    ) -> Self {
         let state = QueueState { events: VecDeque::new(), bytes: 0, scan, ended: false, waker: None };
-        Self { pattern, events_max, bytes_max, state: Mutex::new(state) }
+        Self { pattern, filter, events_max, bytes_max, state: Mutex::new(state) }
     }
 
     /// Notes a change; false if the queue has overrun and the watch has ended. Needs the feed's lock.
     fn changed(&self, change: &Change<'_>) -> bool {
-        if !self.pattern.matches(change.path) {
+        let is_told = |filter: &Filter| filter(change.path);
+        if !self.pattern.matches(change.path) || !self.filter.as_ref().is_none_or(is_told) {
             return true;
         }
         let mut state = self.state.lock();

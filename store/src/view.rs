@@ -4,6 +4,7 @@ mod ask;
 mod batch;
 mod condition;
 mod cursor;
+mod gate;
 mod guard;
 mod read;
 mod root;
@@ -16,7 +17,7 @@ mod who;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::access::{Denied, OWN_DATA, Right};
+use crate::access::{Denied, OWN_DATA};
 use crate::chain::Dot;
 use crate::clock;
 use crate::feed::Carrier;
@@ -40,7 +41,7 @@ pub use walk::{Step, Walk, WalkOptions};
 pub use watch::{Watch, WatchOptions};
 pub use who::Who;
 
-pub(crate) use guard::Gate;
+pub(crate) use gate::Gate;
 
 /// How many keys a slice looks at, at most: so long it may hold the replica's lock.
 const LOOKS: usize = 1024;
@@ -152,9 +153,7 @@ impl View {
 
     /// The entry at `path`, if it has a value which has not expired. Whether there is one is told only to those who may read it.
     pub fn get(&self, path: PathRef<'_>) -> Result<Option<Arc<Entry>>, Denied> {
-        let Some(guard) = &self.guard else { return Ok(self.look(path)) };
-        let place = guard.enter(path, Right::Read)?;
-        Ok(place.and_then(|place| self.look(place.as_path())))
+        Ok(self.entry(path)?.filter(|entry| has_value(entry)))
     }
 
     /// Writes a value. Time and user of `meta` are set here.
@@ -208,12 +207,7 @@ impl View {
         let entrance = guard.enter_to_write(path, value.is_some(), &mut terms)?;
         let place = entrance.place.as_path();
         let committed = self.shared().commit(place, value, meta, terms, entrance.gate.as_ref(), carrier);
-        committed.map(|it| entrance.answer(it)).map_err(|error| entrance.refusal(error))
-    }
-
-    fn look(&self, place: PathRef<'_>) -> Option<Arc<Entry>> {
-        let entry = self.shared().read().replica.get(place).cloned()?;
-        has_value(&entry).then_some(entry)
+        committed.map(|it| entrance.answer(guard, it)).map_err(|error| entrance.refusal(error))
     }
 
     /// The pattern in the store, and where it lists.

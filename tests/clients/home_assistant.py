@@ -151,7 +151,10 @@ def subacks_are_quick_during_a_flood_of_retained_messages(broker):
     for name, times in (("SUBACK", subacks), ("PUBACK", pubacks)):
         median, most = statistics.median(times), max(times)
         print(f"{name} of {len(times)}: median {median * 1000:.1f} ms, at most {most * 1000:.1f} ms")
-        assert median < 10 * GOAL, f"{name}: median of {median * 1000:.1f} ms; the goal is {GOAL * 1000:.0f} ms"
+        # Each, but for a few: on a busy machine a client may itself be late with its next SUBSCRIBE.
+        slow = [time for time in times if time > GOAL]
+        assert median < GOAL, f"{name}: median of {median * 1000:.1f} ms; the goal is {GOAL * 1000:.0f} ms"
+        assert len(slow) <= len(times) // 10, f"{name}: {len(slow)} took longer than {GOAL * 1000:.0f} ms: {slow}"
         assert most < 10, f"{name} after {most:.1f} s: Home Assistant gives up after 10 s"
     assert waited_behind, "there was no flood any more when the first of them was sent"
 

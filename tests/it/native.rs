@@ -8,6 +8,7 @@ mod logins;
 mod messages;
 mod original;
 mod recorded;
+mod rights;
 mod state;
 mod trees;
 mod values;

@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::requests;
+use super::restraint::{Allowed, Restraint};
 use crate::broker::Core;
 use crate::clock;
 use crate::hooks::{Principal, Progress, Replay, RetainedMessage};
@@ -39,6 +42,9 @@ pub(super) struct Replays {
     last: Option<ReplayId>,
     under_way: HashMap<ReplayId, Box<dyn Replay>>,
     markers: Vec<Marker>,
+    restraint: Restraint,
+    /// Nothing is given before this moment.
+    held_until: Option<Instant>,
 }
 
 /// The replays that one packet is owed.
@@ -136,6 +142,17 @@ impl Replays {
         self.none = false;
     }
 
+    /// The client has subscribed, and may be about to do so again.
+    pub(super) fn subscribed(&mut self, now: Instant) {
+        self.restraint.subscribed(now);
+        self.look();
+    }
+
+    /// When to come back, if replays are held back until then.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held_until
+    }
+
     /// Takes one slice, if there is room. Answers whether that brought anything forward. `mount` is the mount point of the client's
     /// listener.
     pub(super) fn advance(
@@ -143,16 +160,27 @@ impl Replays {
         client: &Arc<Client>,
         principal: &dyn Principal,
         mount: Option<&str>,
+        now: Instant,
         routing: &mut Routing,
         core: &Core,
     ) -> bool {
+        self.held_until = None;
         if self.none || client.outbox.held_bytes() >= FULL_BYTES {
             return false;
         }
         if self.tell_ends(client, mount, routing, core) {
             return true;
         }
+        let (few_messages, few_bytes) = match self.restraint.allowed(now) {
+            Allowed::All => (SLICE_MESSAGES, SLICE_BYTES),
+            Allowed::Few(messages, bytes) => (messages, bytes),
+            Allowed::Nothing(until) => {
+                self.held_until = Some(until);
+                return false;
+            }
+        };
         let Some((turn, messages, bytes)) = self.next_turn(client, core) else { return false };
+        let (messages, bytes) = (messages.min(few_messages), bytes.min(few_bytes));
         let replay = self.under_way.entry(turn.id).or_insert_with(|| {
             core.metrics.replays_pending.add(1);
             if sys::owns(&turn.filter) {
@@ -163,15 +191,17 @@ impl Replays {
         });
         let rights = principal.rights();
         let giver = Giver::new(client, &turn, core);
-        let mut handed = 0;
+        let (mut handed, mut handed_bytes) = (0, 0);
         let progress = replay.slice(messages, bytes, &mut |retained| {
             if rights.is_none_or(|rights| rights.receive(retained.topic)) {
                 giver.hand_over(&retained, routing);
                 handed += 1;
+                handed_bytes += retained.topic.len() + retained.payload.len();
             }
         });
+        self.restraint.charge(handed, handed_bytes);
         for marker in self.markers.iter_mut().filter(|marker| marker.open.contains(&turn.id)) {
-            marker.messages += handed;
+            marker.messages += handed as u64;
             if progress == Progress::Done {
                 marker.open.retain(|open| *open != turn.id);
             }

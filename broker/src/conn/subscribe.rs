@@ -7,6 +7,7 @@ use super::Connection;
 use super::end::End;
 use super::replays::Marker;
 use super::requests::{self, Asked};
+use crate::clock;
 use crate::codec::{self, ReasonCode, RetainHandling, Subscribe, Unsubscribe, UserProperties};
 use crate::hooks::{Action, Mark};
 use crate::limits::Offer;
@@ -75,7 +76,7 @@ impl<T: Transport> Connection<T> {
         if let Some(marker) = marker {
             self.replays.mark(marker, &self.core);
         }
-        self.replays.look();
+        self.replays.subscribed(clock::now());
         Ok(())
     }
 

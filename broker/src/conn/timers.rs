@@ -18,6 +18,8 @@ pub(crate) struct Timers {
     pub(crate) relief: Option<Instant>,
     /// Until when this publisher is not read from, since it was too fast. Meanwhile its silence means nothing.
     pub(crate) pace: Option<Instant>,
+    /// Until when replays are held back.
+    pub(crate) replay: Option<Instant>,
     stall: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -29,11 +31,21 @@ pub(crate) enum Due {
     Stall,
     Relief,
     Pace,
+    Replay,
 }
 
 impl Timers {
     pub(crate) fn new(keep_alive: Option<Duration>, stall: Duration, now: Instant) -> Self {
-        Self { keep_alive, heard: now, stalled: None, relief: None, pace: None, stall, sleep: None }
+        Self {
+            keep_alive,
+            heard: now,
+            stalled: None,
+            relief: None,
+            pace: None,
+            replay: None,
+            stall,
+            sleep: None,
+        }
     }
 
     /// Something came from the client.
@@ -48,6 +60,7 @@ impl Timers {
             (self.stalled.map(|since| since + self.stall), Due::Stall),
             (self.relief, Due::Relief),
             (self.pace, Due::Pace),
+            (self.replay, Due::Replay),
         ];
         let (next, due) =
             deadlines.into_iter().filter_map(|(at, due)| Some((at?, due))).min_by_key(|(at, _)| *at)?;

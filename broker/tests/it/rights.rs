@@ -145,6 +145,12 @@ impl Scene {
     }
 }
 
+/// Takes all messages that are on their way.
+async fn settle(client: &mut Client) {
+    client.send(&[0xc0, 0]).await;
+    while client.next().await != Some(Got::Pingresp) {}
+}
+
 fn user(id: &str, name: &str) -> Connect {
     Connect { user: Some((name.into(), String::new())), ..Connect::new(id) }
 }
@@ -273,9 +279,7 @@ async fn replays_and_sys_values_are_checked_message_by_message() {
     while denied() == before {
         tokio::task::yield_now().await;
     }
-    // What was on its way before.
-    ann.send(&[0xc0, 0]).await;
-    while ann.next().await != Some(Got::Pingresp) {}
+    settle(&mut ann).await;
     publisher.publish("open/y", b"x", 0, false).await;
     ann.expect_message("open/y", b"x", 0, false).await;
 }
@@ -330,6 +334,17 @@ async fn users_of_two_roots_never_meet() {
     all.expect_message("one/gone", b"1", 0, false).await;
     two.publish("one/t", b"2", 0, false).await;
     all.expect_message("two/one/t", b"2", 0, false).await;
+    // Clients of one name at two roots are two; and nobody takes over from outside.
+    let mut third = scene.connect(&user("2", "ann@one")).await;
+    third.ping().await;
+    settle(&mut two).await;
+    assert!(scene.broker.client("two/2").is_some_and(|client| client.connected));
+    let (ours, theirs) = duplex(STREAM_BYTES);
+    scene.broker.serve(theirs, peer());
+    let mut thief = Client::new(ours);
+    thief.send(&user("two/2", "root").encode()).await;
+    thief.expect(Got::Connack { present: false, code: 2 }).await;
+    two.ping().await;
 }
 
 #[tokio::test]

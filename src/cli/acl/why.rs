@@ -11,7 +11,8 @@ use super::super::failure::Failure;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The user as he logs in, NAME or NAME@ROOT; - for somebody without a name
-    user: String,
+    #[arg(value_name = "USER")]
+    whom: String,
     /// A topic (or, for `subscribe`, a filter); with --path a path
     topic: String,
     /// By MQTT: publish, retain, clear (of a retained message), subscribe, receive; or one of the letters rwdcxena
@@ -31,8 +32,8 @@ pub(super) fn run(args: &Args, connect: &Connect) -> anyhow::Result<ExitCode> {
     let mut query = format!("/api/acl/why?action={}", escaped(&args.action));
     let kind = if args.path { "path" } else { "topic" };
     query += &format!("&{kind}={}", escaped(&args.topic));
-    if args.user != "-" {
-        query += &format!("&user={}", escaped(&args.user));
+    if args.whom != "-" {
+        query += &format!("&user={}", escaped(&args.whom));
     }
     if let Some(id) = &args.client_id {
         query += &format!("&client_id={}", escaped(id));

@@ -44,7 +44,14 @@ pub(super) async fn why(
             NoAnswer::NoUser(_) => Problem::new(StatusCode::NOT_FOUND, error.to_string(), help),
             _ => bad(error.to_string()),
         })?;
-    Ok(Json(json!({ "allowed": why.allowed, "reason": why.reason })))
+    let (topic, path) = match &target {
+        Target::Topic(topic) => (Some(topic.clone()), None),
+        Target::Path(path) => (None, Some(path.to_string())),
+    };
+    Ok(Json(json!({
+        "user": user, "topic": topic, "path": path, "action": action,
+        "allowed": why.allowed, "reason": why.reason,
+    })))
 }
 
 pub(super) async fn drops(State(source): State<Source>, id: Id) -> Answer {

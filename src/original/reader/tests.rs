@@ -1,3 +1,5 @@
+//! Records in all their forms, and damaged ones.
+
 use distkv_store::value::Packer;
 use proptest::prelude::*;
 

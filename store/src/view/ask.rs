@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::guard::{Entrance, Limits};
+use super::gate::Entrance;
+use super::guard::Limits;
+use super::root::Place;
 use super::{Terms, View, WriteError, has_value};
 use crate::access::{Denied, Grant, Right, Rights, User};
 use crate::path::{Path, PathRef, Pattern};
@@ -134,7 +136,7 @@ impl View {
 
     fn has_value(&self, path: PathRef<'_>) -> bool {
         let place = match &self.guard {
-            None => return self.look(path).is_some(),
+            None => Some(Place::Same(path)),
             Some(guard) => guard.place(path),
         };
         place.is_some_and(|place| {

@@ -92,7 +92,7 @@ impl View {
                 }
                 error => error,
             })?;
-        Ok(committed.into_iter().zip(&entrances).map(|(it, entrance)| entrance.answer(it)).collect())
+        Ok(committed.into_iter().zip(&entrances).map(|(it, entrance)| entrance.answer(guard, it)).collect())
     }
 
     /// Deletes entries that a [`cursor`](Self::cursor) comes to: some, in one commit, which is short enough to hold nobody up. Call it until
@@ -112,10 +112,11 @@ impl View {
         };
         let listed = cursor.listed.as_ref();
         guard.check_listed(listed)?;
+        let generation = guard.generation();
         let spare = |place: PathRef<'_>| !guard.may_delete(place, listed);
         self.shared().delete_some(&mut cursor.scan, DELETIONS, &meta, &spare, &mut |place, committed| {
             let mut committed = committed.clone();
-            if !guard.may_read(place) {
+            if !guard.may_read(place) || generation != guard.generation() {
                 committed.previous = None;
             }
             guard.with_name(place, |path| deleted(path, &committed));

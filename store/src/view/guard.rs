@@ -1,4 +1,4 @@
-//! What a view may do: the rights of its user as they are at the moment, and the paths as he says them.
+//! What a view may do: the rights of its user as they are at the moment, and the paths as he says them. Writes are in [`gate`](super::gate).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::Who;
+use super::gate::lacking;
 use super::root::{Place, Root};
-use super::{Committed, Condition, Terms, Who, WriteError, has_value};
 use crate::access::{Access, Acl, Denied, Grant, Names, Right, User};
 use crate::path::{Path, PathRef, Pattern};
-use crate::replica::Replica;
 use crate::ticks::Tock;
 
 /// How many paths' grants a view remembers, and up to which length of a path. When there would be more it begins anew.
@@ -70,45 +70,6 @@ impl Limits {
     }
 }
 
-/// A write that is allowed or not depending on what is there: asked at the commit point.
-#[derive(Clone, Debug)]
-pub(crate) struct Gate {
-    grant: Grant,
-    /// How many elements of the path in the store stand for the root, or for its null.
-    offset: usize,
-    said: Path,
-}
-
-impl Gate {
-    /// May `path` be given a value?
-    pub(crate) fn check(&self, replica: &Replica, path: PathRef<'_>) -> Result<(), Denied> {
-        let lacking = if replica.get(path).is_some_and(|entry| has_value(entry)) {
-            lacking(&self.grant, Right::Write)
-        } else {
-            let depth = path.len() - self.offset.min(path.len());
-            let there = |level: &usize| replica.tree().reaches(path.first(self.offset + level));
-            let existing = (1..=depth).rev().find(there).unwrap_or(0);
-            let lacks_right = || (!self.grant.rights.has(Right::Create)).then_some(Right::Create);
-            self.grant.way_lacks(existing).or_else(lacks_right)
-        };
-        match lacking {
-            None => Ok(()),
-            Some(right) => Err(Denied { right, path: self.said.clone() }),
-        }
-    }
-}
-
-/// Which right is lacking to do what needs `right`, if any.
-fn lacking(grant: &Grant, right: Right) -> Option<Right> {
-    if grant.barrier().is_some() {
-        Some(Right::Pass)
-    } else if grant.rights.has(right) {
-        None
-    } else {
-        Some(right)
-    }
-}
-
 /// From where a scan or watch looks for entries, if it does: the rules' path and how deep it is.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
@@ -132,33 +93,6 @@ pub(super) enum Sight {
     Hidden,
     /// Nothing that lies below the first so many elements of its path in the store is shown.
     HiddenBelow(usize),
-}
-
-/// A write that may be made.
-pub(super) struct Entrance<'p> {
-    pub(super) place: Place<'p>,
-    pub(super) gate: Option<Gate>,
-    may_read: bool,
-}
-
-impl Entrance<'_> {
-    /// What the writer gets to know of what has come of it.
-    pub(super) fn answer(&self, mut committed: Committed) -> Committed {
-        if !self.may_read {
-            committed.previous = None;
-        }
-        committed
-    }
-
-    /// What he gets to know of why it was not taken.
-    pub(super) fn refusal(&self, mut error: WriteError) -> WriteError {
-        if let WriteError::Conflict { now, .. } = &mut error
-            && !self.may_read
-        {
-            *now = None;
-        }
-        error
-    }
 }
 
 impl Guard {
@@ -237,39 +171,6 @@ impl Guard {
         self.root.relative(place).is_some_and(|path| self.grant(path.as_path()).may(Right::List))
     }
 
-    /// Where `said` lies, if it may be given a value (or deleted, if not `sets`); with a gate, if that depends on what is there.
-    ///
-    /// Terms must not tell of the entry what only those may know who read it.
-    pub(super) fn enter_to_write<'p>(
-        &self,
-        said: PathRef<'p>,
-        sets: bool,
-        terms: &mut Terms<'_>,
-    ) -> Result<Entrance<'p>, WriteError> {
-        let grant = self.grant_of(said);
-        let denied = |right| Denied { right, path: said.to_path() };
-        let gated = sets && !grant.may_write_anyway();
-        let needed = match (sets, grant.rights.has(Right::Create)) {
-            (false, _) => Some(Right::Delete),
-            (true, false) => Some(Right::Write),
-            // What is there decides.
-            (true, true) => None,
-        };
-        if let Some(right) = needed.and_then(|right| lacking(&grant, right)) {
-            return Err(denied(right).into());
-        }
-        let may_read = grant.may(Right::Read);
-        if !may_read {
-            if terms.conditions.iter().any(|condition| *condition != Condition::New) {
-                return Err(denied(lacking(&grant, Right::Read).unwrap_or(Right::Read)).into());
-            }
-            terms.idempotent = false;
-        }
-        let place = self.root.place(said).ok_or(WriteError::NoPlace)?;
-        let gate = gated.then(|| Gate { grant, offset: self.offset(place.as_path()), said: said.to_path() });
-        Ok(Entrance { place, gate, may_read })
-    }
-
     /// May he delete what is at a place which was found by listing?
     pub(super) fn may_delete(&self, place: PathRef<'_>, listed: Option<&Listed>) -> bool {
         let Some(path) = self.root.relative(place) else { return false };
@@ -329,6 +230,11 @@ impl Guard {
         if grant.rights.has(Right::Read) { Sight::Shown } else { Sight::Hidden }
     }
 
+    /// Is he told of a change at a place?
+    pub(super) fn tells(&self, place: PathRef<'_>, listed: Option<&Listed>) -> bool {
+        self.may_list(listed) && self.sight(place, listed) == Sight::Shown
+    }
+
     /// Hands on what he calls a place. (It must be one in his root.)
     pub(super) fn with_name<T>(&self, place: PathRef<'_>, then: impl FnOnce(PathRef<'_>) -> T) -> Option<T> {
         let relative = self.root.relative(place)?;
@@ -339,6 +245,11 @@ impl Guard {
     pub(super) fn name(&self, place: &Path) -> Option<Path> {
         let relative = self.root.relative(place.as_path())?;
         Some(self.root.name(place.as_path(), &relative).to_path())
+    }
+
+    /// Grows with every change of anybody's rights.
+    pub(super) fn generation(&self) -> u64 {
+        self.access.generation()
     }
 
     /// Since when he has had the rights that he has now.
@@ -366,7 +277,7 @@ impl Guard {
     }
 
     /// How many elements a place in the store has more than the rules' path of it.
-    fn offset(&self, place: PathRef<'_>) -> usize {
+    pub(super) fn offset(&self, place: PathRef<'_>) -> usize {
         let relative = self.root.relative(place).map_or(0, |path| path.as_path().len());
         place.len().saturating_sub(relative)
     }

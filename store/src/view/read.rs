@@ -58,11 +58,13 @@ impl View {
     /// The entry at `path`, be it a tombstone, or have a value that has expired. (Tombstones go after a while: see
     /// `PROTOCOL.md`.)
     pub fn entry(&self, path: PathRef<'_>) -> Result<Option<Arc<Entry>>, Denied> {
+        // The rights are asked for under the lock: what is hidden as it is read is not told, whatever is allowed a moment later.
+        let held = self.shared().read();
         let place = match &self.guard {
             None => Some(Place::Same(path)),
             Some(guard) => guard.enter(path, Right::Read)?,
         };
-        Ok(place.and_then(|place| self.shared().read().replica.get(place.as_path()).cloned()))
+        Ok(place.and_then(|place| held.replica.get(place.as_path()).cloned()))
     }
 
     /// Whether there is an entry at `path` or below it, be it a tombstone. Who may neither list nor read there hears of none.
@@ -85,11 +87,10 @@ impl View {
         after: Option<&Element<'_>>,
         max: usize,
     ) -> Result<(Vec<Child>, Option<Element<'static>>), Denied> {
-        let Some(guard) = &self.guard else { return Ok(self.children_of(path, after, max)) };
+        let Some(guard) = &self.guard else { return Ok(self.children_of(path, after, max, |_| true)) };
         guard.check(path, Right::List)?;
         let Some(place) = guard.place(path) else { return Ok((Vec::new(), None)) };
-        let (mut children, next) = self.children_of(place.as_path(), after, max);
-        children.retain_mut(|child| {
+        Ok(self.children_of(place.as_path(), after, max, |child| {
             let readable = guard.may_read(child.path.as_path());
             let shown = readable || guard.may_list_at(child.path.as_path());
             child.entry = child.entry.take().filter(|_| readable);
@@ -100,15 +101,16 @@ impl View {
                 }
                 _ => false,
             }
-        });
-        Ok((children, next))
+        }))
     }
 
+    /// The children which `keep` keeps; it is called as they are read.
     fn children_of(
         &self,
         path: PathRef<'_>,
         after: Option<&Element<'_>>,
         max: usize,
+        mut keep: impl FnMut(&mut Child) -> bool,
     ) -> (Vec<Child>, Option<Element<'static>>) {
         let mut place = path.as_bytes().to_vec();
         match after.map(|after| path.child(after)) {
@@ -121,8 +123,9 @@ impl View {
             Some(Err(_)) => return (Vec::new(), None),
         }
         let mut children = Vec::new();
+        let mut last = None;
         let held = self.shared().read();
-        while children.len() < max.min(LOOKS) {
+        for _ in 0..max.min(LOOKS) {
             let mut keys = held.replica.tree().range_from(&place);
             let next = keys.next().filter(|(key, _)| key.starts_with(path));
             let Some((key, entry)) = next else { return (children, None) };
@@ -136,10 +139,13 @@ impl View {
             place.extend_from_slice(child.as_bytes());
             place.push(AFTER);
             let has_value = here.as_ref().is_some_and(|entry| has_value(entry));
-            children.push(Child { name, path: child.to_path(), entry: here, has_value, below });
+            let mut child = Child { name, path: child.to_path(), entry: here, has_value, below };
+            last = Some(child.name.clone());
+            if keep(&mut child) {
+                children.push(child);
+            }
         }
-        let next = children.last().map(|child| child.name.clone());
-        (children, next)
+        (children, last)
     }
 
     /// Begins to look for the entry which shows a node's event of that number. `None` if no such event is known.
@@ -165,7 +171,6 @@ impl View {
             }
             found.is_none()
         });
-        drop(held);
         match (found, progress) {
             (Some((place, entry)), _) => match &self.guard {
                 None => Found::Here(place, entry),

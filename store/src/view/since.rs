@@ -109,8 +109,11 @@ impl Watch {
         let Some(mut scan) = self.queue.scan() else { return Step::Ended(self.queue.take().pop_back()) };
         let mut known = resume.rights <= resume.since && held.replica.can_tell_since(resume.since);
         if known {
+            let guard = self.view.guard.as_deref();
             held.replica.scan(&mut scan, LOOKS, |path, entry| {
-                resume.look(path, entry);
+                if guard.is_none_or(|guard| guard.tells(path, self.listed.as_ref())) {
+                    resume.look(path, entry);
+                }
                 !resume.is_too_much()
             });
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::guard::{Listed, Sight};
+use super::guard::{Guard, Listed, Sight};
 use super::root::Place;
 use super::{View, has_value};
 use crate::access::{Denied, Right};
@@ -132,6 +132,15 @@ impl Walk {
         }
     }
 
+    /// What the user is shown of each node that was found.
+    fn sights(&self, guard: &Guard) -> Vec<Sight> {
+        let sight = |at: &Range<usize>| {
+            let node = self.paths.get(at.clone()).unwrap_or_default();
+            guard.sight(PathRef::known(node), self.listed.as_ref())
+        };
+        self.found.iter().map(|(at, _)| sight(at)).collect()
+    }
+
     /// Leaves out all that is below `node`.
     fn skip(&mut self, node: &[u8]) {
         let end = [node, &[AFTER]].concat();
@@ -184,13 +193,15 @@ impl View {
         if walk.done {
             return Progress::Done;
         }
-        {
+        let sights: Vec<Sight> = {
             let held = self.shared().read();
             walk.collect(&held.replica, entries, bytes);
-        }
+            // What is hidden as it is read stays so, whatever is allowed a moment later.
+            guard.map_or_else(Vec::new, |guard| walk.sights(guard))
+        };
         let (found, paths) = (std::mem::take(&mut walk.found), std::mem::take(&mut walk.paths));
         let mut over: Option<&[u8]> = None;
-        for (at, entry) in &found {
+        for (index, (at, entry)) in found.iter().enumerate() {
             let Some(node) = paths.get(at.clone()) else { continue };
             if over.is_some_and(|over| node.starts_with(over)) {
                 continue;
@@ -198,14 +209,17 @@ impl View {
             let place = PathRef::known(node);
             let (step, over_all) = match guard {
                 None => (sink(place, entry.as_ref()), place),
-                Some(guard) => match guard.sight(place, walk.listed.as_ref()) {
-                    Sight::HiddenBelow(elements) => (Step::Over, place.first(elements)),
-                    Sight::Hidden if entry.is_some() || !guard.may_list_at(place) => (Step::On, place),
-                    Sight::Hidden | Sight::Shown => (
-                        guard.with_name(place, |path| sink(path, entry.as_ref())).unwrap_or(Step::Over),
-                        place,
-                    ),
-                },
+                Some(guard) => {
+                    let then = sights.get(index).copied().filter(|sight| *sight != Sight::Shown);
+                    match then.unwrap_or_else(|| guard.sight(place, walk.listed.as_ref())) {
+                        Sight::HiddenBelow(elements) => (Step::Over, place.first(elements)),
+                        Sight::Hidden if entry.is_some() || !guard.may_list_at(place) => (Step::On, place),
+                        Sight::Hidden | Sight::Shown => {
+                            let step = guard.with_name(place, |path| sink(path, entry.as_ref()));
+                            (step.unwrap_or(Step::Over), place)
+                        }
+                    }
+                }
             };
             if step == Step::Over {
                 over = Some(over_all.as_bytes());

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::cursor::Batch;
-use super::guard::{Listed, Sight};
+use super::guard::Listed;
 use super::since::Resume;
 use super::{View, without_internal, without_null};
-use crate::feed::{Queue, WatchEvent};
+use crate::feed::{Filter, Queue, WatchEvent};
 use crate::path::{PathRef, Pattern};
 use crate::ticks::Tock;
 use crate::tree::Scan;
@@ -21,8 +21,8 @@ impl View {
     /// Watches all entries which match: first those that are there (if `options` ask for them), then every change, with no gap
     /// and nothing twice between, and never an older value after a newer one.
     ///
-    /// What is told is looked at once more when it is handed out: whoever has lost the right to it by then does not get it. The right to
-    /// list is asked for as by [`Cursor::by_level`].
+    /// A change is told to those who had the right to it when it was made, and have it still when it is handed out. The right to list is asked
+    /// for as by [`Cursor::by_level`](super::Cursor::by_level).
     pub fn watch(&self, pattern: Pattern, options: WatchOptions) -> Watch {
         let pattern = match options {
             WatchOptions { internal: true, programs: true, .. } => pattern,
@@ -34,7 +34,13 @@ impl View {
             listed.by_level();
         }
         let scan = (options.existing || options.since.is_some()).then(|| Scan::new(pattern.clone()));
-        let queue = Arc::new(Queue::new(pattern, options.events.max(2), options.bytes, scan));
+        let filter = self.guard.clone().map(|guard| {
+            let listed = listed.clone();
+            let filter: Filter = Box::new(move |place| guard.tells(place, listed.as_ref()));
+            filter
+        });
+        let limits = (options.events.max(2), options.bytes);
+        let queue = Arc::new(Queue::new(pattern, filter, limits, scan));
         let shared = self.shared();
         // Under the replica's lock as well: a change that is made but not yet told lies before the watch's beginning.
         let held = shared.read();
@@ -73,7 +79,7 @@ impl Default for WatchOptions {
 pub struct Watch {
     pub(super) view: View,
     pub(super) queue: Arc<Queue>,
-    listed: Option<Listed>,
+    pub(super) listed: Option<Listed>,
     /// What is gathered for going on from a tock, until it is complete.
     pub(super) resume: Option<Resume>,
     /// What was gathered: it goes before the queue.
@@ -129,8 +135,7 @@ impl Watch {
             WatchEvent::Existing { path, .. } | WatchEvent::Changed { path, .. } => path,
             WatchEvent::TooOld | WatchEvent::Complete { .. } | WatchEvent::Lagged => return Some(event),
         };
-        let listed = self.listed.as_ref();
-        if !guard.may_list(listed) || guard.sight(path.as_path(), listed) != Sight::Shown {
+        if !guard.tells(path.as_path(), self.listed.as_ref()) {
             return None;
         }
         *path = guard.name(path)?;

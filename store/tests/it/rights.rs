@@ -1,12 +1,13 @@
 //! Rights, held against the table of `docs/access.md`: everything that a view can do, with every set of rights; and at the moment when they change.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use distkv_store::access::{Denied, Right, Rights, users};
 use distkv_store::meta::Meta;
 use distkv_store::path::{Path, PathRef, Pattern};
 use distkv_store::store::{Durability, Store, WatchEvent};
-use distkv_store::tree::Progress;
+use distkv_store::tree::{Entry, Progress};
 use distkv_store::value::Value;
 use distkv_store::view::{
     Condition, Found, Step, Terms, View, WalkOptions, Watch, WatchOptions, Who, Write, WriteError,
@@ -505,4 +506,52 @@ fn a_watch_goes_on_only_if_the_rights_are_as_they_were() {
     put(&system, ":n.acl.std.b", Value::string(""));
     put(&system, "b", Value::nil());
     assert_eq!(resumed(before), ["!b"]);
+}
+
+/// What is written while the right is taken away is never told, however all of this meets.
+#[test]
+fn nothing_that_was_hidden_is_told_while_rights_come_and_go() {
+    let (store, system) = memory();
+    put(&system, "a", Value::string("open"));
+    put(&system, ":n.acl.std.#", Value::string("rxe"));
+    let user = login(&store, &system, "ann", "std");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                put(&system, ":n.acl.std.#", Value::string("xe"));
+                put(&system, "a", Value::string("secret"));
+                put(&system, "a", Value::string("open"));
+                put(&system, ":n.acl.std.#", Value::string("rxe"));
+                put(&system, "a", Value::string("open"));
+            }
+            done.store(true, Ordering::Release);
+        });
+        let is_open = |entry: &Entry| entry.value == Some(Value::string("open"));
+        let options = WatchOptions { events: 1 << 20, ..WatchOptions::default() };
+        let (mut watch, mut events) = (user.watch(subtree(":"), options), 0);
+        let mut since = store.tock();
+        let mut cx = Context::from_waker(Waker::noop());
+        while !done.load(Ordering::Acquire) {
+            if let Ok(Some(entry)) = user.get(path("a").as_path()) {
+                assert!(is_open(&entry));
+            }
+            let mut resumed =
+                user.watch(subtree(":"), WatchOptions { since: Some(since), ..WatchOptions::default() });
+            since = store.tock();
+            for watch in [&mut watch, &mut resumed] {
+                while let Poll::Ready(Some(event)) = watch.poll_next(&mut cx) {
+                    if let WatchEvent::Existing { entry, .. } | WatchEvent::Changed { entry, .. } = &event {
+                        assert!(is_open(entry), "{event:?}");
+                        events += 1;
+                    }
+                }
+            }
+            let mut cursor = user.cursor(subtree(":"));
+            while user.slice(&mut cursor, 10, 1000, &mut |_, entry| assert!(is_open(entry))) == Progress::More
+            {
+            }
+        }
+        assert!(events > 0);
+    });
 }

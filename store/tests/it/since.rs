@@ -282,3 +282,65 @@ fn a_value_that_has_expired_is_told_as_deleted() {
         [Told::Changed("a".to_owned(), begin), Told::Complete]
     );
 }
+
+#[test]
+fn a_copy_is_complete_though_others_write_and_snapshots_purge_all_the_time() {
+    let disk = Disk::default();
+    let store = open_on(&disk, node_options()).unwrap().0;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let running = || !stop.load(std::sync::atomic::Ordering::Relaxed);
+    let mut client = Client::default();
+    let mut counts = Counts::default();
+    std::thread::scope(|scope| {
+        for seed in 1..3 {
+            let view = store.view(Who::system());
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                let mut number = 0;
+                while running() {
+                    number += 1;
+                    change(&view, &mut random, number);
+                    std::thread::yield_now();
+                }
+            });
+        }
+        scope.spawn(|| {
+            while running() {
+                store.snapshot().unwrap();
+            }
+        });
+        let view = store.view(Who::system());
+        for round in 0..200 {
+            if round % 20 == 10 {
+                // Away for so long that deletions are forgotten.
+                let taken = || store.stats().snapshots.taken;
+                let before = taken();
+                while taken() < before + 2 {
+                    std::thread::yield_now();
+                }
+            }
+            let since = client.since;
+            client.connect(&view);
+            let mut too_old = false;
+            while !client.complete {
+                let told = client.listen(1000);
+                too_old |= told.contains(&Told::TooOld);
+                assert!(!told.contains(&Told::Lagged));
+            }
+            client.listen(3);
+            client.disconnect();
+            counts.went_on += u32::from(since.is_some() && !too_old);
+            counts.too_old += u32::from(too_old);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    client.connect(&store.view(Who::system()));
+    client.listen(usize::MAX);
+    assert_eq!(client.copy, contents(&store));
+    assert!(
+        counts.went_on > 0 && counts.too_old > 0,
+        "{} went on, {} too old",
+        counts.went_on,
+        counts.too_old
+    );
+}

@@ -33,7 +33,7 @@ fn log_in(client: &mut Native, method: &str, ident: &str, password: Option<&str>
 }
 
 /// A server with users by password: an admin, and `ann` who is bound to the list `ann`.
-fn with_users() -> Server {
+pub(super) fn with_users() -> Server {
     let server = Server::start();
     let mut client = Native::open(server.native());
     let key = agree(&mut client);
@@ -60,7 +60,7 @@ fn with_users() -> Server {
     server
 }
 
-fn client_of(server: &Server, name: &str) -> Native {
+pub(super) fn client_of(server: &Server, name: &str) -> Native {
     let mut client = Native::open(server.native());
     assert!(log_in(&mut client, "password", name, Some(name)), "{name}");
     client
@@ -272,6 +272,18 @@ fn two_roots_are_two_worlds() {
     assert!(one.get(&["two", "x"]).get("value").is_none());
     assert_eq!(boss.get(&["two", "x"])["value"], "two's");
     assert_eq!(one.fails(json!({ "action": "get_state" })), "denied", "that is about the whole server");
+    let (heard, all) = (
+        json!({ "action": "msg_monitor", "topic": "m" }),
+        json!({ "action": "msg_monitor", "topic": "+/m" }),
+    );
+    let (mine, everybodys) = (two.begin(heard), boss.begin(all));
+    assert_eq!(two.reply(mine)["state"], "start");
+    assert_eq!(boss.reply(everybodys)["state"], "start");
+    one.call(json!({ "action": "msg_send", "topic": "m", "data": "one's" }));
+    two.call(json!({ "action": "msg_send", "topic": "m", "data": "two's" }));
+    assert_eq!(two.reply(mine)["data"], "two's", "and not the other's");
+    assert_eq!(boss.reply(everybodys)["topic"], json!(["one", "m"]));
+    assert_eq!(boss.reply(everybodys)["topic"], json!(["two", "m"]));
     one.call(json!({ "action": "root", "path": ["deep"] }));
     one.set(&["y"], json!(1));
     assert_eq!(boss.get(&["one", "deep", "y"])["value"], 1);

@@ -33,7 +33,6 @@ const CHEAP: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
 
 /// See the module. The password of each user is his name with `!` behind it.
 pub(super) struct Scene {
-    pub(super) store: Store,
     pub(super) broker: Arc<Broker>,
     pub(super) logins: Arc<Logins>,
     pub(super) mqtt: SocketAddr,
@@ -96,7 +95,7 @@ impl Scene {
             (mqtt, http)
         });
         let view = store.view(Who::system());
-        Self { store, broker, logins, mqtt, http, view, runtime, _directory: directory }
+        Self { broker, logins, mqtt, http, view, runtime, _directory: directory }
     }
 
     /// One more way in, for those without a name, too.

@@ -27,6 +27,8 @@ pub(super) struct Hello {
     pub(super) clean: bool,
     pub(super) keep_alive: u16,
     pub(super) client_id: Arc<str>,
+    /// What the client is called by itself, if that is less: users with a root of their own have client identifiers of their own.
+    pub(super) id_inside: Option<Arc<str>>,
     /// The client sent none.
     pub(super) id_is_assigned: bool,
     pub(super) will: Option<Will>,
@@ -73,6 +75,7 @@ impl Hello {
             clean: connect.clean_session,
             keep_alive: connect.keep_alive,
             client_id: if id_is_assigned { generated_id() } else { connect.client_id.into() },
+            id_inside: None,
             id_is_assigned,
             will,
             user: connect.user.map(Arc::from),
@@ -94,8 +97,11 @@ impl Hello {
         }
     }
 
-    /// The will's topic is below a root of the user's own.
-    pub(super) fn mount_will(&mut self, root: &str) {
+    /// The user has a root of his own: his topics lie below it, and his clients are others than those of the same name elsewhere.
+    pub(super) fn move_below(&mut self, root: &str) {
+        let inside = Arc::clone(&self.client_id);
+        self.client_id = format!("{root}{inside}").into();
+        self.id_inside = Some(inside);
         if let Some(will) = &mut self.will {
             will.topic = topic::mounted(Some(root), &will.topic).into();
         }
@@ -191,7 +197,9 @@ impl Hello {
             maximum_qos: (offer.maximum_qos < QoS::ExactlyOnce).then_some(offer.maximum_qos),
             retain_available: refused(offer.retain),
             maximum_packet_size: u32::try_from(listener.packet_bytes(limits)).ok(),
-            assigned_client_id: self.id_is_assigned.then_some(&*self.client_id),
+            assigned_client_id: self
+                .id_is_assigned
+                .then(|| self.id_inside.as_deref().unwrap_or(&self.client_id)),
             topic_alias_maximum: (limits.topic_aliases > 0).then_some(limits.topic_aliases),
             wildcard_available: refused(offer.wildcards),
             identifiers_available: refused(offer.identifiers),

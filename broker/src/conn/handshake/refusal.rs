@@ -120,6 +120,12 @@ pub(super) fn too_small(hello: &Hello) -> Refusal {
     Refusal::new(Refused::NotOffered, Some(ReasonCode::PacketTooLarge), words).to(hello)
 }
 
+/// Somebody with another root has a client of that identifier.
+pub(super) fn not_its_own(hello: &Hello) -> Refusal {
+    let words = format!("the client identifier {} is not for this user", hello.client_id);
+    Refusal::new(Refused::ClientId, Some(ReasonCode::ClientIdentifierNotValid), words).to(hello)
+}
+
 pub(super) fn login_refused(why: LoginRefused, hello: &Hello) -> Refusal {
     let (reason, code, words) = match why {
         LoginRefused::BadCredentials => {
