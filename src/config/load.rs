@@ -223,7 +223,12 @@ fn nearest(key: &str) -> Option<String> {
             / key.chars().count().max(candidate.chars().count()).max(1) as f64;
         // The right name in the wrong section is likelier than a name that happens to be spelt alike.
         let same_name = last(key) == last(candidate);
-        if same_name { 0.95 } else { 1.0 - whole }
+        // Of several sections that of MQTT is meant most often.
+        match (same_name, candidate.starts_with("mqtt.")) {
+            (true, true) => 0.96,
+            (true, false) => 0.95,
+            (false, _) => 1.0 - whole,
+        }
     };
     // Of equally likely ones the last is taken, so keys of listeners come first.
     listener_keys()

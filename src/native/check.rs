@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 use distkv_broker::Broker;
 use distkv_broker::hooks::memory::{MemoryHooks, NoLog};
 use distkv_broker::limits::Limits;
+use distkv_store::path::Path;
 use distkv_store::store::{Durability, Options as StoreOptions, Quota, Store};
 use distkv_store::ticks::NodeName;
 use tokio::runtime::{Builder, Runtime};
@@ -18,6 +19,7 @@ use super::{Face, Files, Options};
 use crate::auth::checks::Bounds;
 use crate::auth::logins::{Logins, Rules};
 use crate::auth::password::Cost;
+use crate::bridge::Bridge;
 use crate::original::{EventLog, Folder};
 
 /// The longest message of a session here.
@@ -52,9 +54,10 @@ impl World {
         let rules = Rules { bounds, anonymous_acl: "anonymous".into(), allow_test: true };
         let logins = Arc::new(Logins::new(store.clone(), rules, None).ok()?);
         let folder = Folder::new(None);
+        let bridge = Bridge::new(store.clone(), Path::root(), Arc::clone(&logins)).ok()?;
         let (log, _writer) = EventLog::new(store.clone(), folder.clone());
         let options = Options { message_bytes: MESSAGE_BYTES, streams: 16, ..Options::default() };
-        let face = Face::new("s1", store.clone(), broker, logins, Files { folder, log }, options);
+        let face = Face::new("s1", store.clone(), (broker, bridge), logins, Files { folder, log }, options);
         Some(Self { runtime, face: Arc::new(face), store, lives: 0 })
     }
 }

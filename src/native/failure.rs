@@ -79,7 +79,9 @@ impl Failure {
     /// What kind of failure it is, for programs.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::Frame(FrameError::TooLong { .. }) | Self::Limit(_) => "limit",
+            Self::Frame(FrameError::TooLong { .. })
+            | Self::Limit(_)
+            | Self::Batch(BatchError::TooMany { .. } | BatchError::TooLong { .. }) => "limit",
             Self::Frame(_)
             | Self::Field(_)
             | Self::Path(_)
@@ -90,22 +92,20 @@ impl Failure {
             | Self::UnknownAction(_)
             | Self::SeqInUse
             | Self::NoStream(_)
-            | Self::Invalid(_) => "invalid",
+            | Self::Invalid(_)
+            | Self::Batch(BatchError::Twice { .. }) => "invalid",
             Self::LoginFirst
             | Self::NobodyFromElsewhere
             | Self::LoginTooLate
+            | Self::UserChanged
+            | Self::Refused(Refused::Wrong)
             | Self::Denied(_)
             | Self::NotAllowed(_) => "denied",
             Self::NotFound(_) | Self::Unknown(_) => "not_found",
             Self::Unmet { .. } => "conflict",
-            Self::Write(error) => of_write(error),
-            Self::Batch(BatchError::Write { error, .. }) => of_write(error),
-            Self::Batch(BatchError::Twice { .. }) => "invalid",
-            Self::Batch(_) => "limit",
-            Self::Refused(Refused::Wrong) | Self::UserChanged => "denied",
-            Self::Refused(_) => "unavailable",
+            Self::Write(error) | Self::Batch(BatchError::Write { error, .. }) => of_write(error),
             Self::TooSlow => "too_slow",
-            Self::Closing | Self::Unavailable(_) => "unavailable",
+            Self::Closing | Self::Unavailable(_) | Self::Refused(_) => "unavailable",
             Self::Unsupported(_) => "unsupported",
             Self::Internal(_) => "internal",
         }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use distkv_store::journal::JournalFailed;
 use distkv_store::replica::Foreign;
-use distkv_store::store::{IMPORT_MAX, Imported, Store};
+use distkv_store::store::{Imported, Store};
 use distkv_store::ticks::{NodeName, Tick, TickSet};
 use distkv_store::view::WriteError;
 
 use super::reader::{ReadError, Reader, Record, State};
 
-/// How many bytes of values are taken in at a time, or a single larger one.
+/// How many events are taken in at a time, and how many bytes of values, or a single larger one.
+const BATCH: usize = 1024;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// The pause when more is loaded than the disk takes.
@@ -133,7 +134,7 @@ impl Loading<'_> {
             Record::State(state) => self.state.add(state),
             Record::Strange => self.loaded.strange += 1,
         }
-        let full = self.batch.len() == IMPORT_MAX || self.bytes >= BATCH_BYTES;
+        let full = self.batch.len() == BATCH || self.bytes >= BATCH_BYTES;
         if full {
             self.import()?;
         }

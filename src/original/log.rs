@@ -232,13 +232,12 @@ impl Open {
         let recorder = Recorder::default();
         let mut open = Self { store, view, watch, sink, recorder, period, tock, whole: fetch, unstated: 0 };
         open.put_state().await;
-        while fetch {
+        while open.whole {
             match poll_fn(|cx| open.watch.poll_next(cx)).await {
                 Some(WatchEvent::Lagged | WatchEvent::TooOld) | None => return Err(LogError::TooFast),
-                Some(event) => drop(open.put(event)),
-            }
-            if !open.whole {
-                break;
+                Some(event) => {
+                    open.put(&event);
+                }
             }
             open.sink.relieve().await?;
         }
@@ -289,7 +288,7 @@ impl Open {
                 self.whole = false;
                 continue;
             }
-            changes += u64::from(self.put(event));
+            changes += u64::from(self.put(&event));
         }
         self.sink.sync().await?;
         self.unstated += changes;
@@ -297,9 +296,9 @@ impl Open {
     }
 
     /// Notes an event; answers whether it was a change.
-    fn put(&mut self, event: WatchEvent) -> bool {
+    fn put(&mut self, event: &WatchEvent) -> bool {
         let out = &mut self.sink.out;
-        let entry = match &event {
+        let entry = match event {
             WatchEvent::Existing { path, entry } => {
                 self.recorder.entry(out, path.as_path(), entry);
                 return true;

@@ -263,34 +263,39 @@ async fn a_log_of_ours_has_every_change_on_the_disk_and_is_followed_by_the_next(
     let store = filled("n");
     let (dir, folder) = folder();
     let (log, writer) = EventLog::new(store.clone(), folder);
-    let writer = tokio::spawn(writer.run());
-    let view = store.view(Who::system());
-    assert!(!log.stop().await.unwrap());
-    log.start("one", true).await.unwrap();
-    assert_eq!(loaded(&dir.path().join("one")).1, contents(&store, false));
-    set(&view, "later.a", Value::string("1"));
-    set(&view, "later.b", Value::string("2"));
-    delete(&view, "later.a");
-    delete(&view, "kitchen.light");
-    set(&view, "later.c", Value::string("3"));
-    while log.figures().changes.load(Ordering::Relaxed) < 5 {
-        tokio::task::yield_now().await;
-    }
-    // Not stopped: all is there nevertheless.
-    let (again, contents_again) = loaded(&dir.path().join("one"));
-    assert_eq!(contents_again, contents(&store, false));
-    assert_eq!(entry(&again, "kitchen.light"), entry(&store, "kitchen.light"));
+    let test = async move {
+        let view = store.view(Who::system());
+        assert!(!log.stop().await.unwrap());
+        log.start("one", true).await.unwrap();
+        assert_eq!(loaded(&dir.path().join("one")).1, contents(&store, false));
+        set(&view, "later.a", Value::string("1"));
+        set(&view, "later.b", Value::string("2"));
+        delete(&view, "later.a");
+        delete(&view, "kitchen.light");
+        set(&view, "later.c", Value::string("3"));
+        while log.figures().changes.load(Ordering::Relaxed) < 5 {
+            tokio::task::yield_now().await;
+        }
+        // Not stopped: all is there nevertheless.
+        let (again, contents_again) = loaded(&dir.path().join("one"));
+        assert_eq!(contents_again, contents(&store, false));
+        assert_eq!(entry(&again, "kitchen.light"), entry(&store, "kitchen.light"));
 
-    log.start("two", false).await.unwrap();
-    set(&view, "later.d", Value::string("4"));
-    assert!(log.stop().await.unwrap());
-    assert!(!log.stop().await.unwrap());
-    set(&view, "later.e", Value::string("5"));
-    let (_, two) = loaded(&dir.path().join("two"));
-    assert_eq!(two.keys().collect::<Vec<_>>(), ["later.d"]);
-    assert!(matches!(log.start("../three", false).await, Err(LogError::File(FolderError::Outside { .. }))));
-    drop(log);
-    writer.await.unwrap();
+        log.start("two", false).await.unwrap();
+        set(&view, "later.d", Value::string("4"));
+        assert!(log.stop().await.unwrap());
+        assert!(!log.stop().await.unwrap());
+        set(&view, "later.e", Value::string("5"));
+        let (_, two) = loaded(&dir.path().join("two"));
+        assert_eq!(two.keys().collect::<Vec<_>>(), ["later.d"]);
+        assert!(matches!(
+            log.start("../three", false).await,
+            Err(LogError::File(FolderError::Outside { .. }))
+        ));
+        // The writer ends with the last handle.
+        drop(log);
+    };
+    tokio::join!(writer.run(), test);
 }
 
 #[tokio::test]
@@ -298,29 +303,31 @@ async fn a_log_tells_the_state_now_and_then() {
     let store = store("n");
     let (dir, folder) = folder();
     let (log, writer) = EventLog::new(store.clone(), folder);
-    let writer = tokio::spawn(writer.run());
-    log.start("log", false).await.unwrap();
-    let view = store.view(Who::system());
-    for number in 0..2500 {
-        set(&view, "a", Value::string(&number.to_string()));
-        if number % 100 == 0 {
-            while log.figures().changes.load(Ordering::Relaxed) < number {
-                tokio::task::yield_now().await;
+    let test = async {
+        log.start("log", false).await.unwrap();
+        let view = store.view(Who::system());
+        for number in 0..2500 {
+            set(&view, "a", Value::string(&number.to_string()));
+            if number % 100 == 0 {
+                while log.figures().changes.load(Ordering::Relaxed) < number {
+                    tokio::task::yield_now().await;
+                }
             }
         }
-    }
-    log.stop().await.unwrap();
-    let mut reader = reader::Reader::new(std::fs::File::open(dir.path().join("log")).unwrap());
-    let (mut states, mut events) = (0, 0);
-    while let Some(record) = reader.next().unwrap() {
-        match record {
-            reader::Record::State(_) => states += 1,
-            reader::Record::Event(_) => events += 1,
-            reader::Record::Strange => panic!(),
+        log.stop().await.unwrap();
+        let mut reader = reader::Reader::new(std::fs::File::open(dir.path().join("log")).unwrap());
+        let (mut states, mut events) = (0, 0);
+        while let Some(record) = reader.next().unwrap() {
+            match record {
+                reader::Record::State(_) => states += 1,
+                reader::Record::Event(_) => events += 1,
+                reader::Record::Strange => panic!(),
+            }
         }
-    }
-    assert_eq!(events, 2500);
-    assert!((3..=5).contains(&states), "{states}");
-    drop(log);
-    writer.await.unwrap();
+        assert_eq!(events, 2500);
+        assert!((3..=5).contains(&states), "{states}");
+        // The writer ends with the last handle.
+        drop(log);
+    };
+    tokio::join!(writer.run(), test);
 }

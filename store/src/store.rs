@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use crate::feed::{Carrier, Change, FeedStats, Observer, ObserverId, WatchEvent};
 pub use crate::journal::{Durability, JournalFailed, JournalStats, Lsn, OpenError, SnapshotError};
-pub use import::{IMPORT_MAX, Imported};
+pub use import::Imported;
 pub use open::{OpenReport, Saved, inspect, inspect_dir};
 pub use quota::Quota;
 pub use snapshots::SnapshotStats;

@@ -7,3 +7,4 @@ mod logins;
 mod rights;
 mod roots;
 mod scene;
+mod walk;

@@ -60,10 +60,10 @@ pub(super) fn enumerate(
                     None if with_data => pack.nil(),
                     None => {}
                 }
-            }
-            if list.len() > LIST_BYTES {
-                let text = "there is too much right below this path for one reply: use `get_tree`";
-                return Err(Failure::Limit(text.to_owned()));
+                if list.len() > LIST_BYTES {
+                    let text = "there is too much right below this path for one reply: use `get_tree`";
+                    return Err(Failure::Limit(text.to_owned()));
+                }
             }
             after = next;
             if after.is_none() {
@@ -77,9 +77,9 @@ pub(super) fn enumerate(
         message.uint("tock", session.tock());
         let mut pack = message.key("result");
         if with_data {
-            pack.map(count)
+            pack.map(count);
         } else {
-            pack.array(count)
+            pack.array(count);
         }
         pack.raw(&list);
         Ok(())

@@ -20,7 +20,7 @@ use super::super::wire::{Fault, Fields, PathForm, Writer};
 const KINDS: &[&str] = &["type", "match", "acl", "codec", "conv"];
 
 /// How many links of the chain a reply to a write has, if nothing is said.
-const WRITE_CHAIN: usize = 1;
+pub(super) const WRITE_CHAIN: usize = 1;
 
 /// `get_value`, `get_internal`: by path, or by the event that made the value.
 pub(super) fn get(
@@ -174,6 +174,7 @@ fn write(
     let wanted = Wanted::read(&request.fields)?;
     session.at(request, home, |session, path| {
         may_hold_data(path)?;
+        is_rule(path, value.as_ref())?;
         let conditions = wanted.conditions();
         let terms = Terms { conditions: &conditions, idempotent: wanted.idempotent };
         let write = Write { path, value, meta: Meta::default(), terms };
@@ -184,7 +185,7 @@ fn write(
         out.keep(committed.lsn);
         let tells_previous = wanted.tells_previous() && committed.entry.is_some();
         let mut message = session.reply(request, out);
-        write_committed(&mut message, &committed, tells_previous, length, session.tock());
+        write_committed(&mut message, &committed, tells_previous, length, &|| session.tock());
         Ok(())
     })
 }
@@ -195,7 +196,7 @@ pub(super) fn write_committed(
     committed: &Committed,
     tells_previous: bool,
     length: usize,
-    tock: u64,
+    tock: &dyn Fn() -> u64,
 ) {
     let previous = committed.previous_value();
     let changed = match (&committed.entry, previous) {
@@ -212,7 +213,7 @@ pub(super) fn write_committed(
             message.chain(&now.version, length).uint("tock", now.version.tock().get());
         }
         None => {
-            message.uint("tock", tock);
+            message.uint("tock", tock());
             if length > 0 {
                 message.nil("chain");
             }
@@ -249,6 +250,19 @@ pub(super) fn may_hold_data(path: PathRef<'_>) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// An entry of an access list is a string of letters.
+fn is_rule(path: PathRef<'_>, value: Option<&Value>) -> Result<(), Failure> {
+    let mut elements = path.elements();
+    let is_rule = elements.next() == Some(Element::Null) && elements.next() == Some(Element::str("acl"));
+    match value {
+        Some(value) if is_rule && value.as_str().is_none() => {
+            let text = "an entry of an access list is a string of the letters r w c d x e n a";
+            Err(Failure::Invalid(text.to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `set_many`: a list of writes, each a map as for `set_value` and `delete_value`, in one commit.
@@ -293,7 +307,7 @@ pub(super) fn set_many(session: &mut Session, request: &Request<'_>, out: &mut O
     Packer(results).array(committed.len() as u32);
     for (committed, wanted) in committed.iter().zip(&wanted) {
         let tells_previous = wanted.tells_previous() && committed.entry.is_some();
-        write_committed(&mut Writer::new(results), committed, tells_previous, length, tock);
+        write_committed(&mut Writer::new(results), committed, tells_previous, length, &|| tock);
     }
     Ok(())
 }

@@ -160,6 +160,11 @@ impl Native {
         self.ready.remove(at)
     }
 
+    /// Whether such a message was read and not taken yet.
+    pub(crate) fn has(&self, fits: impl Fn(&Json) -> bool) -> bool {
+        self.ready.iter().any(fits)
+    }
+
     /// Reads what comes up to a message that is the last one, and keeps it all; for a moment only, if that never comes.
     pub(crate) fn read_until(&mut self, is_last: impl Fn(&Json) -> bool) {
         const MOMENT: Duration = Duration::from_millis(50);

@@ -148,4 +148,8 @@ fn internal_data_is_reached_by_its_own_actions_and_by_null() {
         client.fails(json!({ "action": "set_value", "path": ["a", null, "b"], "value": 1 })),
         "invalid"
     );
+    assert_eq!(
+        client.fails(json!({ "action": "set_internal", "path": ["acl", "a", "#"], "value": 5 })),
+        "invalid"
+    );
 }
