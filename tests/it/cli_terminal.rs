@@ -2,13 +2,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
 
 use crate::harness::cli::Cli;
+use crate::harness::clock::SOON;
 use crate::harness::server::Server;
 
 /// A verb at a terminal.
 struct Terminal {
     child: Child,
+    /// What it writes, as it comes.
+    output: Receiver<Vec<u8>>,
     shown: String,
 }
 
@@ -28,18 +33,34 @@ impl Terminal {
                 None => script.env_remove(name),
             };
         }
-        let child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        Self { child, shown: String::new() }
+        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let (sender, output) = sync_channel(64);
+        thread::spawn(move || {
+            let mut some = [0; 1024];
+            while let Ok(count @ 1..) = out.read(&mut some) {
+                if sender.send(some[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, output, shown: String::new() }
+    }
+
+    /// Takes what is written next; `false` at the end.
+    fn take(&mut self) -> bool {
+        match self.output.recv_timeout(SOON) {
+            Ok(some) => self.shown += &String::from_utf8_lossy(&some),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => panic!("it is silent after {:?}", self.shown),
+        }
+        true
     }
 
     /// Reads until the terminal shows this.
     fn expect(&mut self, text: &str) {
-        let out = self.child.stdout.as_mut().unwrap();
         while !self.shown.contains(text) {
-            let mut byte = [0];
-            let count = out.read(&mut byte).unwrap();
-            assert!(count > 0, "it ended without {text:?}: {:?}", self.shown);
-            self.shown.push(char::from(byte[0]));
+            assert!(self.take(), "it ended without {text:?}: {:?}", self.shown);
         }
     }
 
@@ -49,12 +70,17 @@ impl Terminal {
 
     /// Waits for the end: the exit code, and all that was shown, with the line ends of a file.
     fn end(mut self) -> (i32, String) {
-        let out = self.child.stdout.as_mut().unwrap();
-        let mut rest = Vec::new();
-        out.read_to_end(&mut rest).unwrap();
-        self.shown += &String::from_utf8_lossy(&rest);
+        while self.take() {}
         let code = self.child.wait().unwrap().code().unwrap();
         (code, self.shown.replace("\r\n", "\n"))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
