@@ -181,6 +181,11 @@ pub enum Action {
 pub trait Rights: Send + Sync {
     /// May the user publish to `topic`? `empty`: the message has no payload, so that a retained one deletes.
     fn publish(&self, topic: &str, retain: bool, empty: bool) -> bool;
+    /// May the user publish messages that are not retained to `topic`, whatever else changes than rights? Such an answer is remembered until
+    /// [`Broker::rights_changed`](crate::Broker::rights_changed).
+    fn publish_anyway(&self, _topic: &str) -> bool {
+        false
+    }
     /// May the user subscribe to `filter`?
     fn subscribe(&self, filter: &str) -> bool;
     /// May the user get a message on `topic`?

@@ -37,6 +37,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) provenance: Option<&'a Provenance<'a>>,
     /// The same, encoded already.
     pub(crate) provenance_block: &'a [u8],
+    /// Its publisher's rights have been asked.
+    pub(crate) permitted: bool,
     /// Who published it, for subscriptions that do not want their own.
     pub(crate) publisher: Option<SubscriberId>,
     /// The whole frame, if it is a PUBLISH of QoS 0 without flags and properties: it can leave as it came.
@@ -89,6 +91,7 @@ impl<'a> Outgoing<'a> {
             expiry: None,
             provenance: None,
             provenance_block: &[],
+            permitted: false,
             publisher: None,
             frame: None,
             origin: None,
