@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 /// Entries of one client.
 const OF_ONE: usize = 32;
-/// Bytes of a topic, and of a detail, that are kept.
+/// Bytes of a topic, of a detail, and of a client identifier that are kept.
 const TEXT_MAX: usize = 256;
 
 /// Something that was dropped or refused, once or again and again.
@@ -59,7 +59,7 @@ impl Drops {
         topic: &str,
         detail: impl FnOnce() -> String,
     ) {
-        let topic = cut(topic);
+        let (client, topic) = (cut(client), cut(topic));
         let mut halves = self.halves.lock();
         let drops = halves.of(client, self.half);
         let same = drops.iter().position(|it| it.reason == reason && *it.topic == *topic);
@@ -78,7 +78,7 @@ impl Drops {
 
     /// What was noted of a client, the newest last.
     pub(crate) fn of(&self, client: &str) -> Vec<Drop> {
-        let halves = self.halves.lock();
+        let (client, halves) = (cut(client), self.halves.lock());
         let drops = halves.new.get(client).or_else(|| halves.old.get(client));
         drops.map(|drops| drops.iter().cloned().collect()).unwrap_or_default()
     }
@@ -137,7 +137,10 @@ mod tests {
         for n in 0..100 {
             drops.note(&n.to_string(), n, "quota", "t", none);
         }
+        drops.note(&long, 0, "quota", "t", none);
+        assert_eq!(drops.of(&long).len(), 1);
         let halves = drops.halves.lock();
         assert!(halves.new.len() + halves.old.len() <= 4);
+        assert!(halves.new.keys().all(|client| client.len() <= TEXT_MAX));
     }
 }

@@ -22,6 +22,7 @@ use super::delays::{Delays, Key, Turn, network};
 use super::digest::Digest;
 use super::password::{BadHash, Cost, Hashed, SALT_BYTES};
 use super::remembered::{Mark, Remembered};
+use super::scram::NAME_MAX;
 use super::secrets::{Password, Secrets};
 
 /// What checking takes.
@@ -344,6 +345,8 @@ impl Checks {
 
     /// Whose failures count for a login: the user's own at a place that is known of him, else those of the place and those for the user.
     fn keys(&self, user: &str, address: Option<IpAddr>) -> Vec<Key> {
+        // What is longer is cut: it is kept, and somebody unknown says it.
+        let user = user.get(..user.floor_char_boundary(NAME_MAX)).unwrap_or_default();
         let name = Key::User(user.into());
         match address {
             None => vec![name],

@@ -132,7 +132,7 @@ impl Logins {
             return Some(user);
         }
         let root: Path = login.rsplit_once('@')?.1.parse().ok()?;
-        access.find(login, &*access.method(&root)?)
+        access.find(login, &access.method(&root)?)
     }
 
     /// A login by name and secret: a password, or a token.

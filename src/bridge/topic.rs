@@ -106,7 +106,7 @@ impl Mapping {
 fn is_topic(path: PathRef<'_>, topic: &mut String) -> bool {
     path.join_strs('/', topic)
         && topic::levels(topic) == path.len()
-        && !topic.contains(|c| matches!(c, '+' | '#' | '\0'))
+        && !topic.contains(['+', '#', '\0'])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::broker::Core;
 use crate::clock;
 use crate::flapping::{Rule, Verdict};
-use crate::hooks::Principal;
+use crate::hooks::{Principal, Standing};
 use crate::limits::Limits;
 use crate::peer::{Address, Peer};
 use crate::pressure::Shed;
@@ -50,9 +50,13 @@ pub(super) async fn hold_back(
     tokio::time::sleep(limits.flap_delay).await;
 }
 
-/// Is a client of that identifier, if there is one, of a user with the same root? Nobody takes a session over from another root.
+/// Is a client of that identifier, if there is one, of a user with the same root? Nobody takes a session over from another root,
+/// unless its user is gone.
 pub(super) fn is_of_the_same_root(core: &Core, id: &str, principal: &dyn Principal) -> bool {
-    core.registry.get(id).is_none_or(|client| client.lock().principal().mount() == principal.mount())
+    core.registry.get(id).is_none_or(|client| {
+        let before = client.lock().principal();
+        before.mount() == principal.mount() || before.standing() != Standing::Welcome
+    })
 }
 
 /// The client is about to take its seat. Whoever sits there is noted: is it a loop?

@@ -21,9 +21,10 @@ use crate::broker::Core;
 use crate::clients::Presence;
 use crate::clock;
 use crate::codec::{self, DecodeError, Decoded, ProtocolVersion, ReasonCode};
-use crate::hooks::{Login, LoginRefused, Principal};
+use crate::hooks::{Login, LoginRefused, Principal, Standing};
 use crate::limits::Limits;
 use crate::metrics::Refused;
+use crate::outbox::Close;
 use crate::peer::{Listener, Peer};
 use crate::registry::Seat;
 use crate::session::{Log as _, record};
@@ -141,23 +142,32 @@ async fn negotiate<T: Transport>(
     let keep_alive = hello::silence(hello.keep_alive(&limits, listener).0);
     let (clean, version) = (hello.clean, hello.version);
     let user = principal.user().or(hello.user.as_deref()).unwrap_or("-").to_owned();
+    let manner = manner(&hello, &*principal, listener);
+    let proof = proof.as_deref();
+    let begun = Begin { core, seat: &seat, peer, limits: &limits, proof, manner: &manner };
+    let (epoch, present) = begun.session(hello, &principal);
+    // Users may have changed since the login, when nobody could ask this connection yet.
+    if principal.standing() != Standing::Welcome {
+        seat.client.tell(Close::NotAuthorized);
+    }
+    let client = &*seat.client.id;
+    tracing::info!(client, %peer, user, %version, clean, session_present = present, "connected");
+    Ok(Accepted { seat, epoch, version, principal, keep_alive, input, manner })
+}
+
+/// How the client wants to be spoken with, and what its topics begin with: the root of its user, then the mount point of the listener.
+fn manner(hello: &Hello, principal: &dyn Principal, listener: &Listener) -> Manner {
     let mount = match principal.mount() {
         Some(root) => Some(format!("{root}{}", listener.mount_point.as_deref().unwrap_or_default()).into()),
         None => listener.mount_point.clone(),
     };
-    let manner = Manner {
+    Manner {
         problem_information: hello.problem_information,
         maximum_packet: hello.maximum_packet,
         bridge: hello.bridge,
         method: hello.authentication.as_ref().map(|used| Arc::clone(&used.method)),
         mount,
-    };
-    let proof = proof.as_deref();
-    let begun = Begin { core, seat: &seat, peer, limits: &limits, proof, manner: &manner };
-    let (epoch, present) = begun.session(hello, &principal);
-    let client = &*seat.client.id;
-    tracing::info!(client, %peer, user, %version, clean, session_present = present, "connected");
-    Ok(Accepted { seat, epoch, version, principal, keep_alive, input, manner })
+    }
 }
 
 /// Does the listener accept clients of this version?
