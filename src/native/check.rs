@@ -152,3 +152,43 @@ impl Client {
         self.out.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The inputs that are kept for the fuzzer.
+    fn corpus() -> Vec<Vec<u8>> {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/native");
+        let files = fs::read_dir(directory).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+        let mut all: Vec<Vec<u8>> = files.collect();
+        all.sort();
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn what_has_gone_wrong_on_its_way_does_no_harm(
+            which in any::<prop::sample::Index>(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+            cut in any::<prop::sample::Index>(),
+            pieces in any::<u8>(),
+        ) {
+            let corpus = corpus();
+            let mut data = which.get(&corpus).clone();
+            for (place, byte) in edits {
+                let at = place.index(data.len());
+                data[at] = byte;
+            }
+            data[0] = pieces;
+            data.truncate(cut.index(data.len()).max(data.len() / 2));
+            check_session(&data);
+        }
+    }
+}
