@@ -81,6 +81,7 @@ impl<T: Transport> Connection<T> {
             shared: shared.as_ref(),
             retained: publish.retain,
             publisher: Some(self.client.subscriber),
+            rights: self.client.rights(),
             frame: self.as_it_came(publish, frame),
             ..Outgoing::new(topic, publish.payload, publish.delivery.qos())
         };
@@ -162,6 +163,7 @@ impl<T: Transport> Connection<T> {
             properties,
             expiry: expiry.map(|seconds| Expiry::after(seconds, clock::unix_ms())),
             publisher: Some(self.client.subscriber),
+            rights: self.client.rights(),
             frame: self.as_it_came(publish, frame),
             ..Outgoing::new(&topic, publish.payload, publish.delivery.qos())
         };
