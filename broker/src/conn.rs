@@ -46,7 +46,6 @@ use self::input::{Input, Read};
 use self::output::{Output, Written};
 use self::pace::Pace;
 use self::patience::Patience;
-use self::publish::Permit;
 use self::replays::Replays;
 use self::timers::{Due, Timers};
 use crate::broker::Core;
@@ -96,7 +95,6 @@ struct Connection<T> {
     version: ProtocolVersion,
     peer: Peer,
     principal: Arc<dyn Principal>,
-    permit: Permit,
     manner: Manner,
     reauthentication: Reauthentication,
     /// Topic aliases that the client has set.
@@ -146,7 +144,6 @@ impl<T: Transport> Connection<T> {
             version,
             peer,
             principal,
-            permit: Permit::default(),
             manner,
             reauthentication: Reauthentication::None,
             aliases: Aliases::default(),

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::Core;
-use crate::hooks::{Mark, Principal};
+use crate::hooks::{Mark, Permission, Principal};
 use crate::message::QoS;
 use crate::metrics::Dropped;
 use crate::records::Records;
@@ -385,10 +385,11 @@ fn check(core: &Core, principal: &dyn Principal, message: &Outgoing<'_>) -> Resu
         return Err(Dropped::TopicTooLong);
     }
     match principal.rights() {
-        Some(rights) if !rights.publish(topic, message.retained, message.payload.is_empty()) => {
-            Err(Dropped::PublishDenied)
-        }
-        _ => Ok(()),
+        Some(rights) => match rights.publish(topic, message.retained, message.payload.is_empty()) {
+            Permission::Denied => Err(Dropped::PublishDenied),
+            Permission::Once | Permission::Always => Ok(()),
+        },
+        None => Ok(()),
     }
 }
 

@@ -177,15 +177,21 @@ pub enum Action {
     Receive,
 }
 
+/// May a user publish?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// No.
+    Denied,
+    /// Yes, this time.
+    Once,
+    /// Yes, and with such messages always, until rights change.
+    Always,
+}
+
 /// What a user may do, at the moment of the question. Topics and filters are valid ones, with all mount points.
 pub trait Rights: Send + Sync {
     /// May the user publish to `topic`? `empty`: the message has no payload, so that a retained one deletes.
-    fn publish(&self, topic: &str, retain: bool, empty: bool) -> bool;
-    /// May the user publish messages that are not retained to `topic`, whatever else changes than rights? Such an answer is remembered until
-    /// [`Broker::rights_changed`](crate::Broker::rights_changed).
-    fn publish_anyway(&self, _topic: &str) -> bool {
-        false
-    }
+    fn publish(&self, topic: &str, retain: bool, empty: bool) -> Permission;
     /// May the user subscribe to `filter`?
     fn subscribe(&self, filter: &str) -> bool;
     /// May the user get a message on `topic`?

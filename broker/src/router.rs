@@ -23,8 +23,8 @@ pub(crate) use accept::{Accepted, accept, accept_if, why_dropped};
 use cache::MatchCache;
 pub(crate) use frames::{Buffers, Carried, Expiry, Frames, Outgoing};
 use shared::{Group, Member};
+use targets::{Admitted, Wanted, targets};
 pub(crate) use targets::{Grant, Matched};
-use targets::{Wanted, targets};
 
 use crate::broker::Core;
 use crate::clock;
@@ -216,6 +216,17 @@ impl Router {
     /// Delivers a message to all subscribers, from this task and at once.
     pub(crate) fn publish(&self, message: &Outgoing<'_>, routing: &mut Routing, core: &Core) -> Routed {
         let matched = self.targets(message.topic, routing, core);
+        self.publish_to(&matched, message, routing, core)
+    }
+
+    /// The same, to those who are found already.
+    pub(crate) fn publish_to(
+        &self,
+        matched: &Matched,
+        message: &Outgoing<'_>,
+        routing: &mut Routing,
+        core: &Core,
+    ) -> Routed {
         if matched.targets.is_empty() && matched.groups.is_empty() {
             return Routed::default();
         }
@@ -287,7 +298,9 @@ impl Router {
         routing.unanswered = routing.unanswered.max(mark);
     }
 
-    fn targets(&self, topic: &str, routing: &mut Routing, core: &Core) -> Arc<Matched> {
+    /// Who gets messages on a topic.
+    #[inline]
+    pub(crate) fn targets(&self, topic: &str, routing: &mut Routing, core: &Core) -> Arc<Matched> {
         let valid_for = (self.number, self.generation());
         if let Some(matched) = routing.cache.get(valid_for, topic) {
             return matched;
@@ -304,7 +317,8 @@ impl Router {
             groups.filter_map(|(place, ())| index.groups.get(place.0 as usize).map(Arc::clone)).collect()
         };
         let provenance = provenance || groups.iter().any(|group| group.wants_provenance());
-        let matched = Arc::new(Matched { topic: topic.into(), targets, groups, provenance });
+        let admitted = Admitted::default();
+        let matched = Arc::new(Matched { topic: topic.into(), targets, groups, provenance, admitted });
         drop(index);
         routing.cache.insert(valid_for, Arc::clone(&matched), core.hot.match_cache());
         matched

@@ -62,8 +62,7 @@ impl User {
             Basis::Open { .. } => None,
             Basis::Gone => Some(Box::new(rights::Nothing)),
             Basis::Anonymous | Basis::Login(_) => {
-                let access = Arc::clone(bridge.store.access());
-                Some(Box::new(Limits::new(bridge.mapping.clone(), view.clone(), access)))
+                Some(Box::new(Limits::new(bridge.mapping.clone(), view.clone())))
             }
         };
         let mount = (!mount.is_empty()).then_some(mount);

@@ -8,14 +8,11 @@
 //! | subscribes with a wildcard | `e` where it stands |
 //! | gets a message | `r` |
 
-use std::cell::RefCell;
-use std::sync::Arc;
-
-use distkv_broker::hooks::{Action, Rights};
-use distkv_store::access::{Access, Right};
+use distkv_broker::hooks::{Action, Permission, Rights};
+use distkv_store::access::Right;
 use distkv_store::path::{PathBuilder, PathRef};
 use distkv_store::view::View;
-use parking_lot::Mutex;
+use std::cell::RefCell;
 
 use super::topic::Mapping;
 use super::why::Why;
@@ -25,30 +22,15 @@ thread_local! {
     static PATH: RefCell<PathBuilder> = RefCell::new(PathBuilder::new());
 }
 
-/// Topics that one user is remembered to be allowed to publish to.
-const REMEMBERED: usize = 8;
-/// Longer ones are not remembered.
-const REMEMBERED_BYTES: usize = 256;
-
 /// The rights of one user.
 pub(super) struct Limits {
     mapping: Mapping,
     view: View,
-    access: Arc<Access>,
-    /// The topics that he published to last, if he may do so whatever is there.
-    published: Mutex<Published>,
-}
-
-#[derive(Default)]
-struct Published {
-    /// Of [`Access`], for which it holds.
-    generation: u64,
-    topics: [Option<Box<str>>; REMEMBERED],
 }
 
 impl Limits {
-    pub(super) fn new(mapping: Mapping, view: View, access: Arc<Access>) -> Self {
-        Self { mapping, view, access, published: Mutex::default() }
+    pub(super) fn new(mapping: Mapping, view: View) -> Self {
+        Self { mapping, view }
     }
 
     /// Asks about the path of a topic. Topics that have none are internal: those who administrate may use them, as far as they
@@ -60,55 +42,37 @@ impl Limits {
         })
     }
 
-    /// Do the rights allow it whether there is a value or not?
-    fn may_send_anyway(&self, path: PathRef<'_>) -> bool {
-        let rights = self.view.rights(path);
-        rights.has(Right::Write) && rights.has(Right::Create)
-    }
-
-    /// A plain message. It is asked for each one, so what is allowed in any case is remembered.
-    fn may_send(&self, topic: &str) -> bool {
-        let generation = self.access.generation();
-        let place =
-            usize::from(topic.bytes().last().unwrap_or_default()).wrapping_add(topic.len()) % REMEMBERED;
-        let mut published = self.published.lock();
-        if published.generation == generation
-            && published.topics.get(place).is_some_and(|known| known.as_deref() == Some(topic))
-        {
-            return true;
-        }
-        drop(published);
-        let mut always = false;
-        let may = self.ask(topic, |path| {
-            always = self.may_send_anyway(path);
-            self.view.check_send(path).is_ok()
+    /// A plain message.
+    fn may_send(&self, topic: &str) -> Permission {
+        let mut permission = Permission::Denied;
+        self.ask(topic, |path| {
+            let rights = self.view.rights(path);
+            if self.view.check_send(path).is_ok() {
+                // With one of the two alone it depends on whether there is a value.
+                let both = rights.has(Right::Write) && rights.has(Right::Create);
+                permission = if both { Permission::Always } else { Permission::Once };
+            }
+            true
         });
-        if may && always && topic.len() <= REMEMBERED_BYTES {
-            published = self.published.lock();
-            if published.generation != generation {
-                *published = Published { generation, ..Published::default() };
-            }
-            if let Some(known) = published.topics.get_mut(place) {
-                *known = Some(topic.into());
-            }
+        if permission == Permission::Denied && self.ask(topic, |_| false) {
+            permission = Permission::Always;
         }
-        may
+        permission
     }
 }
 
 impl Rights for Limits {
-    fn publish(&self, topic: &str, retain: bool, empty: bool) -> bool {
+    fn publish(&self, topic: &str, retain: bool, empty: bool) -> Permission {
         match (retain, empty) {
             (false, _) => self.may_send(topic),
-            (true, true) => self.ask(topic, |path| self.view.may(path, Right::Delete)),
+            (true, true) => permission(self.ask(topic, |path| self.view.may(path, Right::Delete))),
             // Which of the two counts, and what new levels need, is for the view to say.
-            (true, false) => self
-                .ask(topic, |path| self.view.may(path, Right::Write) || self.view.may(path, Right::Create)),
+            (true, false) => {
+                permission(self.ask(topic, |path| {
+                    self.view.may(path, Right::Write) || self.view.may(path, Right::Create)
+                }))
+            }
         }
-    }
-
-    fn publish_anyway(&self, topic: &str) -> bool {
-        self.ask(topic, |path| self.may_send_anyway(path) && self.view.check_send(path).is_ok())
     }
 
     fn subscribe(&self, filter: &str) -> bool {
@@ -155,12 +119,16 @@ impl Limits {
     }
 }
 
+fn permission(may: bool) -> Permission {
+    if may { Permission::Always } else { Permission::Denied }
+}
+
 /// Nobody any more: a session goes on whose user is gone.
 pub(super) struct Nothing;
 
 impl Rights for Nothing {
-    fn publish(&self, _: &str, _: bool, _: bool) -> bool {
-        false
+    fn publish(&self, _: &str, _: bool, _: bool) -> Permission {
+        Permission::Denied
     }
 
     fn subscribe(&self, _: &str) -> bool {

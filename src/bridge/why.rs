@@ -1,9 +1,8 @@
 //! Why may a user do something, or why not: the answer to `distkv acl why`.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
-use distkv_broker::hooks::{Action, Rights as _};
+use distkv_broker::hooks::{Action, Permission, Rights as _};
 use distkv_broker::topic;
 use distkv_store::access::Right;
 use distkv_store::path::Path;
@@ -131,12 +130,14 @@ impl Bridge {
         let topic = topic::mounted(Some(mount.as_str()), said);
         // A shared subscription is one of its filter.
         let topic = topic::share(&topic).ok().flatten().map_or(&*topic, |share| share.filter);
-        let limits = Limits::new(shared.mapping.clone(), view.clone(), Arc::clone(shared.store.access()));
+        let limits = Limits::new(shared.mapping.clone(), view.clone());
         Ok(match deed {
             Deed::Right(right) => limits.why_right(topic, right),
             Deed::Mqtt(action) => {
                 let allowed = match action {
-                    Action::Publish { retain, empty } => limits.publish(topic, retain, empty),
+                    Action::Publish { retain, empty } => {
+                        limits.publish(topic, retain, empty) != Permission::Denied
+                    }
                     Action::Subscribe => limits.subscribe(topic),
                     Action::Receive => limits.receive(topic),
                 };

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 
 use super::Connection;
 use super::end::End;
-use super::publish::Permit;
 use crate::codec::{Auth, ProtocolVersion, ReasonCode};
 use crate::hooks::{Exchange, Login, LoginRefused, Mark, Principal, Step};
 use crate::router::Routing;
@@ -103,7 +102,6 @@ impl<T: Transport> Connection<T> {
     fn log_in_again(&mut self, principal: Arc<dyn Principal>) {
         self.client.lock().log_in(Arc::clone(&principal), self.manner.mount.clone());
         self.principal = principal;
-        self.permit = Permit::default();
     }
 
     fn say(&self, reason: ReasonCode, data: Option<&[u8]>, routing: &mut Routing) {

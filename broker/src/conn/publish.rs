@@ -26,17 +26,6 @@ struct Outcome {
     version: Option<String>,
 }
 
-/// The topic to which a client published last, if its rights allow that in any case.
-#[derive(Debug, Default)]
-pub(super) struct Permit {
-    /// The router's, for which it holds: rights have not changed since.
-    generation: u64,
-    topic: String,
-}
-
-/// Longer topics are asked for each time.
-const PERMIT_BYTES: usize = 256;
-
 /// What a PUBLISH asks for beyond being published.
 #[derive(Clone, Copy)]
 struct Wishes<'a> {
@@ -91,8 +80,8 @@ impl<T: Transport> Connection<T> {
         let message = Outgoing {
             shared: shared.as_ref(),
             retained: publish.retain,
-            permitted: self.is_permitted(topic, publish.retain),
             publisher: Some(self.client.subscriber),
+            rights: self.client.rights(),
             frame: self.as_it_came(publish, frame),
             ..Outgoing::new(topic, publish.payload, publish.delivery.qos())
         };
@@ -122,26 +111,6 @@ impl<T: Transport> Connection<T> {
             }
             Delivery::ExactlyOnce { .. } => self.acknowledge_publish(publish, &message, None, routing),
         }
-    }
-
-    /// Is it known already that the client may publish there? Often many messages on one topic follow each other.
-    #[inline]
-    fn is_permitted(&mut self, topic: &str, retain: bool) -> bool {
-        let Some(rights) = self.principal.rights() else { return true };
-        if retain {
-            return false;
-        }
-        let generation = self.core.router.generation();
-        if self.permit.generation == generation && self.permit.topic == topic {
-            return true;
-        }
-        let permitted = rights.publish_anyway(topic);
-        if permitted && topic.len() <= PERMIT_BYTES {
-            self.permit.generation = generation;
-            self.permit.topic.clear();
-            self.permit.topic.push_str(topic);
-        }
-        permitted
     }
 
     /// Is it of the usual kind: all that the broker has to look at are topic, payload and flags?
@@ -194,6 +163,7 @@ impl<T: Transport> Connection<T> {
             properties,
             expiry: expiry.map(|seconds| Expiry::after(seconds, clock::unix_ms())),
             publisher: Some(self.client.subscriber),
+            rights: self.client.rights(),
             frame: self.as_it_came(publish, frame),
             ..Outgoing::new(&topic, publish.payload, publish.delivery.qos())
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
@@ -24,8 +24,8 @@ use crate::router::{self, Frames, Outgoing, Routing};
 use crate::session::{Delivery, Room, Session, Transmit, Unanswered};
 use crate::trie::SubscriberId;
 
-/// The next number of a client's rights. Those that were never changed have 0 or 1.
-static RIGHTS: AtomicU32 = AtomicU32::new(2);
+/// The next number of a client's rights. None is given twice.
+static RIGHTS: AtomicU64 = AtomicU64::new(1);
 
 /// What the queue of a connected client may hold when the queues of all sessions together are full.
 const FREE_QUEUE_BYTES: usize = 8 << 10;
@@ -40,7 +40,7 @@ pub(crate) struct Client {
     pub(super) chair: Chair,
     state: Mutex<State>,
     /// Grows when the client logs in with other rights, so that verdicts of before stand no longer. 0: all may be received.
-    rights: AtomicU32,
+    rights: AtomicU64,
     /// Messages that the session holds back. Changed under its lock.
     queued: AtomicUsize,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Client {
 /// Whether a client may get messages on a topic, as it was found at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    rights: u32,
+    rights: u64,
     allowed: bool,
 }
 
@@ -58,7 +58,7 @@ struct State {
     /// What all its topics begin with, unseen by it.
     mount: Option<Arc<str>>,
     /// The topic of the last message that had waited and was allowed, and for which rights that holds.
-    allowed: Option<(u64, u32, Arc<str>)>,
+    allowed: Option<(u64, u64, Arc<str>)>,
     /// The present or last connection.
     presence: Option<Presence>,
     /// What of the session's queue is in the metrics.
@@ -86,7 +86,10 @@ impl Client {
         principal: Arc<dyn Principal>,
         outbox: Outbox,
     ) -> Self {
-        let rights = AtomicU32::new(u32::from(principal.rights().is_some()));
+        let rights = AtomicU64::new(match principal.rights() {
+            Some(_) => RIGHTS.fetch_add(1, Ordering::Relaxed),
+            None => 0,
+        });
         Self {
             id: Arc::clone(session.client_id()),
             subscriber,
@@ -180,6 +183,13 @@ impl Client {
         let state = self.state.lock();
         let connected = seated && state.session.is_connected();
         state.presence.as_ref().filter(|_| connected).map(|presence| presence.peer.clone())
+    }
+
+    /// What stands for its rights: a number that no other client has, and that it has as long as it is logged in as the same user.
+    /// 0: it has no limits.
+    #[inline]
+    pub(crate) fn rights(&self) -> u64 {
+        self.rights.load(Ordering::Acquire)
     }
 
     /// Is the user allowed to get messages on `topic`?
@@ -308,7 +318,7 @@ impl Locked<'_> {
         let next = match principal.rights() {
             None => 0,
             Some(_) if same && rights.load(Ordering::Relaxed) > 0 => rights.load(Ordering::Relaxed),
-            Some(_) => RIGHTS.fetch_add(1, Ordering::Relaxed).max(1),
+            Some(_) => RIGHTS.fetch_add(1, Ordering::Relaxed),
         };
         (*before, *mounted) = (principal, mount);
         rights.store(next, Ordering::Release);

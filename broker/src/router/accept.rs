@@ -1,8 +1,8 @@
 //! What somebody publishes, before it is routed: may it be published, and is it to be retained?
 
-use super::{Outgoing, Routed, Routing};
+use super::{Matched, Outgoing, Routed, Routing};
 use crate::broker::Core;
-use crate::hooks::{Action, Condition, Principal, RetainRefused, RetainedMessage, Version};
+use crate::hooks::{Action, Condition, Permission, Principal, RetainRefused, RetainedMessage, Version};
 use crate::metrics::Dropped;
 use crate::{delayed, sys};
 
@@ -30,9 +30,9 @@ pub(crate) fn accept(
     accept_if(core, principal, message, None, &mut None, routing)
 }
 
-/// May it be published?
+/// May it be published, whoever does it?
 #[inline]
-fn admit(core: &Core, principal: &dyn Principal, message: &Outgoing<'_>) -> Result<(), Dropped> {
+fn admit(core: &Core, message: &Outgoing<'_>) -> Result<(), Dropped> {
     // `$delayed/` has been taken off what a PUBLISH said; a will can't be delayed so.
     if message.topic.starts_with('$') && (sys::owns(message.topic) || delayed::owns(message.topic)) {
         return Err(Dropped::Reserved);
@@ -40,14 +40,25 @@ fn admit(core: &Core, principal: &dyn Principal, message: &Outgoing<'_>) -> Resu
     if core.hot.is_too_long(message.topic) {
         return Err(Dropped::TopicTooLong);
     }
-    if message.permitted {
+    Ok(())
+}
+
+/// Is the user allowed to? What is found for the topic remembers who always is.
+#[inline]
+fn permit(principal: &dyn Principal, message: &Outgoing<'_>, matched: &Matched) -> Result<(), Dropped> {
+    let Some(rights) = principal.rights() else { return Ok(()) };
+    let empty = message.payload.is_empty();
+    let deletes = message.retained && empty;
+    if !deletes && matched.admitted.knows(message.rights, message.retained) {
         return Ok(());
     }
-    match principal.rights() {
-        Some(rights) if !rights.publish(message.topic, message.retained, message.payload.is_empty()) => {
-            Err(Dropped::PublishDenied)
+    match rights.publish(message.topic, message.retained, empty) {
+        Permission::Denied => Err(Dropped::PublishDenied),
+        Permission::Always if !deletes => {
+            matched.admitted.note(message.rights, message.retained);
+            Ok(())
         }
-        _ => Ok(()),
+        Permission::Once | Permission::Always => Ok(()),
     }
 }
 
@@ -61,11 +72,15 @@ pub(crate) fn accept_if(
     version: &mut Option<Version>,
     routing: &mut Routing,
 ) -> Accepted {
-    if let Err(reason) = admit(core, principal, message) {
+    if let Err(reason) = admit(core, message) {
+        return dropped(core, reason);
+    }
+    let matched = core.router.targets(message.topic, routing, core);
+    if let Err(reason) = permit(principal, message, &matched) {
         return dropped(core, reason);
     }
     if !message.retained {
-        return Accepted::Routed(core.router.publish(message, routing, core));
+        return Accepted::Routed(core.router.publish_to(&matched, message, routing, core));
     }
     retain(core, principal, message, condition, version, routing)
 }

@@ -80,7 +80,8 @@ mod tests {
     use super::*;
 
     fn bare(topic: &str) -> Matched {
-        Matched { topic: topic.into(), targets: Box::default(), groups: Box::default(), provenance: false }
+        let (targets, groups) = (Box::default(), Box::default());
+        Matched { topic: topic.into(), targets, groups, provenance: false, admitted: Default::default() }
     }
 
     fn matched(topic: &str) -> Arc<Matched> {

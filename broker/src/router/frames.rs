@@ -37,10 +37,10 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) provenance: Option<&'a Provenance<'a>>,
     /// The same, encoded already.
     pub(crate) provenance_block: &'a [u8],
-    /// Its publisher's rights have been asked.
-    pub(crate) permitted: bool,
     /// Who published it, for subscriptions that do not want their own.
     pub(crate) publisher: Option<SubscriberId>,
+    /// What stands for his rights ([`Client::rights`](crate::registry::Client::rights)); 0 where that is not known.
+    pub(crate) rights: u64,
     /// The whole frame, if it is a PUBLISH of QoS 0 without flags and properties: it can leave as it came.
     pub(crate) frame: Option<Carried<'a>>,
     /// Where it came from, if by QoS 2 from a recorded session.
@@ -91,8 +91,8 @@ impl<'a> Outgoing<'a> {
             expiry: None,
             provenance: None,
             provenance_block: &[],
-            permitted: false,
             publisher: None,
+            rights: 0,
             frame: None,
             origin: None,
             served: &[],

@@ -4,6 +4,7 @@
 //! [MQTT5-3.3.4-2, 3.3.4-4]; or, as configured, one copy for each.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use slab::Slab;
 
@@ -59,6 +60,32 @@ pub(crate) struct Matched {
     pub(crate) groups: Box<[Arc<Group>]>,
     /// Somebody among them wants to know where an entry's value comes from.
     pub(crate) provenance: bool,
+    /// Who was allowed last to publish on it.
+    pub(super) admitted: Admitted,
+}
+
+/// The rights ([`Client::rights`]) by which somebody may publish on a topic until rights change: of plain messages, and of retained ones.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted {
+    plain: AtomicU64,
+    retained: AtomicU64,
+}
+
+impl Admitted {
+    /// Is it known that whoever has these rights may publish?
+    #[inline]
+    pub(super) fn knows(&self, rights: u64, retained: bool) -> bool {
+        rights > 0 && self.of(retained).load(Ordering::Relaxed) == rights
+    }
+
+    /// It is, from now on.
+    pub(super) fn note(&self, rights: u64, retained: bool) {
+        self.of(retained).store(rights, Ordering::Relaxed);
+    }
+
+    fn of(&self, retained: bool) -> &AtomicU64 {
+        if retained { &self.retained } else { &self.plain }
+    }
 }
 
 impl Matched {

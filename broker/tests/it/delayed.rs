@@ -8,8 +8,8 @@ use distkv_broker::Broker;
 use distkv_broker::delayed::Query;
 use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{
-    BoxFuture, Condition, Hooks, Login, LoginRefused, Mark, Principal, Provenance, Replay, RetainRefused,
-    RetainedMessage, Rights,
+    BoxFuture, Condition, Hooks, Login, LoginRefused, Mark, Permission, Principal, Provenance, Replay,
+    RetainRefused, RetainedMessage, Rights,
 };
 use distkv_broker::limits::Limits;
 use distkv_broker::message::QoS;
@@ -316,9 +316,10 @@ impl Principal for StrictPrincipal {
 }
 
 impl Rights for StrictPrincipal {
-    fn publish(&self, topic: &str, _retain: bool, _empty: bool) -> bool {
+    fn publish(&self, topic: &str, _retain: bool, _empty: bool) -> Permission {
         let known = self.user() == Some("ann") && topic != "never";
-        known && (topic != "now" || self.0.allowed.load(Ordering::SeqCst))
+        let may = known && (topic != "now" || self.0.allowed.load(Ordering::SeqCst));
+        if may { Permission::Once } else { Permission::Denied }
     }
 
     fn subscribe(&self, _filter: &str) -> bool {

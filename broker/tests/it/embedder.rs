@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{
-    BoxFuture, Condition, Hooks, LogFailed, Login, LoginRefused, Mark, Principal, Provenance, Replay,
-    RetainRefused, RetainedMessage, Rights, SessionLog,
+    BoxFuture, Condition, Hooks, LogFailed, Login, LoginRefused, Mark, Permission, Principal, Provenance,
+    Replay, RetainRefused, RetainedMessage, Rights, SessionLog,
 };
 use distkv_broker::{Broker, Listener, ListenerConfig, Peer};
 use parking_lot::Mutex;
@@ -68,8 +68,8 @@ impl Principal for PickyPrincipal {
 }
 
 impl Rights for PickyPrincipal {
-    fn publish(&self, topic: &str, _retain: bool, _empty: bool) -> bool {
-        !topic.contains("unwritable")
+    fn publish(&self, topic: &str, _retain: bool, _empty: bool) -> Permission {
+        if !topic.contains("unwritable") { Permission::Always } else { Permission::Denied }
     }
 
     fn subscribe(&self, filter: &str) -> bool {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use distkv_broker::Broker;
 use distkv_broker::hooks::memory::MemoryHooks;
 use distkv_broker::hooks::{
-    Action, BoxFuture, Condition, Hooks, Login, LoginRefused, Mark, Principal, Provenance, Replay,
-    RetainRefused, RetainedMessage, Rights, Standing,
+    Action, BoxFuture, Condition, Hooks, Login, LoginRefused, Mark, Permission, Principal, Provenance,
+    Replay, RetainRefused, RetainedMessage, Rights, Standing,
 };
 use distkv_broker::limits::Limits;
 use parking_lot::RwLock;
@@ -98,8 +98,8 @@ impl Principal for User {
 }
 
 impl Rights for User {
-    fn publish(&self, topic: &str, _retain: bool, _empty: bool) -> bool {
-        self.may(topic)
+    fn publish(&self, topic: &str, _retain: bool, _empty: bool) -> Permission {
+        if self.may(topic) { Permission::Always } else { Permission::Denied }
     }
 
     fn subscribe(&self, filter: &str) -> bool {

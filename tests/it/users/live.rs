@@ -127,3 +127,32 @@ fn a_list_that_is_deleted_allows_nothing() {
     publish(&mut ann, "open/x", "1", false);
     assert_eq!(scene.broker.metrics().dropped_publish_denied.get(), 1);
 }
+
+#[test]
+fn publishing_that_was_allowed_before_and_that_another_may() {
+    let scene = scene();
+    scene.user("eve", Some("nothing"), None);
+    let mut root = scene.connect("r", "root");
+    root.subscribe("open/#", 0);
+    let mut ann = scene.connect("a", "ann");
+    for retain in [false, true, false, true] {
+        publish(&mut ann, "open/x", "1", retain);
+        assert_eq!(root.message().topic, "open/x");
+    }
+    scene.rule("all", "open.#", "rdx");
+    for retain in [false, true] {
+        publish(&mut ann, "open/x", "2", retain);
+    }
+    root.expect_nothing_more();
+    scene.rule("all", "open.#", "wcxn");
+    publish(&mut ann, "open/x", "3", false);
+    assert_eq!(root.message().payload, b"3");
+    // She leaves, and somebody else may get her place in the broker's tables.
+    ann.disconnect();
+    for n in 0..3 {
+        let mut eve = scene.connect(&format!("e{n}"), "eve");
+        publish(&mut eve, "open/x", "4", false);
+        publish(&mut eve, "open/x", "4", true);
+    }
+    root.expect_nothing_more();
+}
