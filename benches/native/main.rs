@@ -34,6 +34,8 @@ struct Args {
     only: String,
 }
 
+type Scenario = fn(&Args) -> anyhow::Result<Vec<Row>>;
+
 /// One line of the table.
 struct Row {
     name: &'static str,
@@ -46,7 +48,7 @@ struct Row {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let scenarios: [(&str, fn(&Args) -> anyhow::Result<Vec<Row>>); 5] =
+    let scenarios: [(&str, Scenario); 5] =
         [("raw", raw), ("client", by_client), ("tree", tree), ("watches", watches), ("rights", rights)];
     let mut rows = Vec::new();
     for (name, scenario) in scenarios {
@@ -139,25 +141,17 @@ fn by_client(args: &Args) -> anyhow::Result<Vec<Row>> {
 
 async fn many_calls(client: &Client, ask: Ask, calls: usize) -> anyhow::Result<()> {
     const WORKERS: usize = CONNECTIONS * PIPELINE;
-    let workers: Vec<_> = (0..WORKERS)
-        .map(|worker| {
-            let client = client.clone();
-            tokio::spawn(async move {
-                for call in 0..calls / WORKERS {
-                    let path = format!("bench.{:08}", (worker * 31 + call * 7) % KEYS);
-                    match ask {
-                        Ask::Get => client.entry(path, 0).await.map(drop)?,
-                        Ask::Set => client.set(path, &[7_u8; 64][..]).await.map(drop)?,
-                    }
-                }
-                anyhow::Ok(())
-            })
-        })
-        .collect();
-    for worker in workers {
-        worker.await??;
-    }
-    Ok(())
+    let workers = (0..WORKERS).map(|worker| async move {
+        for call in 0..calls / WORKERS {
+            let path = format!("bench.{:08}", (worker * 31 + call * 7) % KEYS);
+            match ask {
+                Ask::Get => client.entry(path, 0).await.map(drop)?,
+                Ask::Set => client.set(path, &[7_u8; 64][..]).await.map(drop)?,
+            }
+        }
+        anyhow::Ok(())
+    });
+    futures_util::future::try_join_all(workers).await.map(drop)
 }
 
 /// A million entries in one answer.
