@@ -52,6 +52,9 @@ struct Shared {
     changed: Arc<Notify>,
 }
 
+/// What stands for the client id (`%c`) of those who have none.
+const SENDER: &str = "";
+
 impl Bridge {
     /// Topics live below `mount`, whose elements are strings; the root is the default.
     pub fn new(store: Store, mount: Path, logins: Arc<Logins>) -> Result<Self, PathError> {
@@ -96,6 +99,13 @@ impl Bridge {
             self.shared.changed.notified().await;
             broker.recheck_users().await;
         }
+    }
+
+    /// Somebody who sends messages by another face than MQTT: a user, or whoever is there while nobody has to log in. `None`: his root is no
+    /// place of topics.
+    pub fn sender(&self, login: Option<&LoggedIn>) -> Option<Arc<dyn Principal>> {
+        let basis = login.cloned().map_or(Basis::Open { anonymous: false }, Basis::Login);
+        self.principal(SENDER, None, basis)
     }
 
     fn principal(&self, client: &str, name: Option<&str>, basis: Basis) -> Option<Arc<dyn Principal>> {

@@ -23,6 +23,7 @@ use distkv_store::store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::logins::Logins;
+use crate::bridge::Bridge;
 use crate::original::{EventLog, Folder};
 
 pub use check::check_session;
@@ -82,6 +83,7 @@ pub struct Face {
     node: String,
     store: Store,
     broker: Arc<Broker>,
+    bridge: Bridge,
     logins: Arc<Logins>,
     /// Tells connections that users or access lists have changed.
     changes: Arc<watch::Sender<()>>,
@@ -99,7 +101,7 @@ impl Face {
     pub fn new(
         node: &str,
         store: Store,
-        broker: Arc<Broker>,
+        (broker, bridge): (Arc<Broker>, Bridge),
         logins: Arc<Logins>,
         files: Files,
         options: Options,
@@ -114,6 +116,7 @@ impl Face {
             node: node.to_owned(),
             store,
             broker,
+            bridge,
             logins,
             changes,
             exchanges: Arc::new(Semaphore::new(EXCHANGES)),

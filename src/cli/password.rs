@@ -43,17 +43,38 @@ fn ask_twice(name: &str) -> anyhow::Result<String> {
 
 /// Asks on the terminal, which does not show what is typed.
 pub(super) fn ask(words: &str) -> anyhow::Result<String> {
+    // First, as what is typed before it is not taken.
+    let hidden = Hidden::new().context("can't turn the echo of the terminal off")?;
     let mut out = io::stderr();
     write!(out, "{words}")?;
-    let hidden = Hidden::new().context("can't turn the echo of the terminal off")?;
-    let line = first_line(&mut io::stdin().lock());
+    let line = typed_line(&mut io::stdin().lock());
     drop(hidden);
     writeln!(out)?;
-    let line = line?;
-    if line.ends_with(char::from(INTERRUPT)) {
-        std::process::exit(130);
+    match line? {
+        Some(line) => Ok(line),
+        None => std::process::exit(130),
     }
-    Ok(line)
+}
+
+/// A line up to its end; `None` if Ctrl-C ends it.
+fn typed_line(from: &mut dyn io::BufRead) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    loop {
+        let typed = from.fill_buf()?;
+        let end = typed.iter().position(|byte| [b'\n', INTERRUPT].contains(byte));
+        let taken = end.map_or(typed.len(), |end| end + 1);
+        line.extend_from_slice(typed.get(..taken).unwrap_or_default());
+        let over = end.is_some() || typed.is_empty();
+        from.consume(taken);
+        if over {
+            break;
+        }
+    }
+    if line.ends_with(&[INTERRUPT]) {
+        return Ok(None);
+    }
+    let line = String::from_utf8(line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// What Ctrl-C types.
@@ -87,9 +108,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_interrupt_ends_the_line() {
+        assert_eq!(typed_line(&mut &b"a\x03b\n"[..]).unwrap(), None);
+    }
+
+    #[test]
     fn a_password_is_the_first_line_without_its_end() {
         for text in ["a b", "a b\n", "a b\r\nc"] {
             assert_eq!(first_line(&mut text.as_bytes()).unwrap(), "a b");
+            assert_eq!(typed_line(&mut text.as_bytes()).unwrap().unwrap(), "a b");
         }
     }
 }

@@ -6,8 +6,10 @@ mod login;
 mod messages;
 mod state;
 mod trees;
+mod users;
 mod values;
 mod watch;
+mod work;
 
 use std::task::{Context, Poll};
 
@@ -93,12 +95,12 @@ fn dispatch(
         "stop" => watch::stop(session, request, out),
         "diffie_hellman" => login::exchange(session, request),
         "auth" => login::log_in(session, request),
-        "auth_set" => login::set(session, request, stated),
-        "auth_get" => login::get(session, request, stated, out),
-        "auth_list" => login::list(session, request, out),
-        "auth_info" => login::info(session, request, out),
-        "set_auth_typ" => login::set_method(session, request, out),
-        "test_acl" => login::test_acl(session, request, out),
+        "auth_set" => users::set(session, request, stated),
+        "auth_get" => users::get(session, request, stated, out),
+        "auth_list" => users::list(session, request, out),
+        "auth_info" => users::info(session, request, out),
+        "set_auth_typ" => users::set_method(session, request, out),
+        "test_acl" => acl::test(session, request, out),
         "save" => files::save(session, request),
         "log" => files::log(session, request),
         "msg_send" => messages::send(session, request, out),

@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 use distkv_broker::Broker;
 use distkv_broker::hooks::memory::{MemoryHooks, NoLog};
 use distkv_broker::limits::Limits;
+use distkv_store::path::Path;
 use distkv_store::store::{Durability, Options as StoreOptions, Quota, Store};
 use distkv_store::ticks::NodeName;
 use tokio::runtime::{Builder, Runtime};
@@ -18,6 +19,7 @@ use super::{Face, Files, Options};
 use crate::auth::checks::Bounds;
 use crate::auth::logins::{Logins, Rules};
 use crate::auth::password::Cost;
+use crate::bridge::Bridge;
 use crate::original::{EventLog, Folder};
 
 /// The longest message of a session here.
@@ -52,9 +54,10 @@ impl World {
         let rules = Rules { bounds, anonymous_acl: "anonymous".into(), allow_test: true };
         let logins = Arc::new(Logins::new(store.clone(), rules, None).ok()?);
         let folder = Folder::new(None);
+        let bridge = Bridge::new(store.clone(), Path::root(), Arc::clone(&logins)).ok()?;
         let (log, _writer) = EventLog::new(store.clone(), folder.clone());
         let options = Options { message_bytes: MESSAGE_BYTES, streams: 16, ..Options::default() };
-        let face = Face::new("s1", store.clone(), broker, logins, Files { folder, log }, options);
+        let face = Face::new("s1", store.clone(), (broker, bridge), logins, Files { folder, log }, options);
         Some(Self { runtime, face: Arc::new(face), store, lives: 0 })
     }
 }
@@ -147,5 +150,45 @@ impl Client {
             rest = behind;
         }
         self.out.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The inputs that are kept for the fuzzer.
+    fn corpus() -> Vec<Vec<u8>> {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/native");
+        let files = fs::read_dir(directory).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+        let mut all: Vec<Vec<u8>> = files.collect();
+        all.sort();
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn what_has_gone_wrong_on_its_way_does_no_harm(
+            which in any::<prop::sample::Index>(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+            cut in any::<prop::sample::Index>(),
+            pieces in any::<u8>(),
+        ) {
+            let corpus = corpus();
+            let mut data = which.get(&corpus).clone();
+            for (place, byte) in edits {
+                let at = place.index(data.len());
+                data[at] = byte;
+            }
+            data[0] = pieces;
+            data.truncate(cut.index(data.len()).max(data.len() / 2));
+            check_session(&data);
+        }
     }
 }

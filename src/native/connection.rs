@@ -107,7 +107,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let lsn = self.out.promise(&self.face.store);
         let store = &self.face.store;
         poll_fn(|cx| store.poll_settled(lsn, cx)).await.map_err(io::Error::other)?;
-        timeout(stall, self.stream.write_all(&self.out.bytes)).await??;
+        let mut rest = &self.out.bytes[..];
+        while !rest.is_empty() {
+            let written = timeout(stall, self.stream.write(rest)).await??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = rest.get(written..).unwrap_or_default();
+        }
         timeout(stall, self.stream.flush()).await??;
         self.out.clear();
         Ok(())

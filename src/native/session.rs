@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Context;
 
+use distkv_broker::hooks::Principal;
 use distkv_store::path::{Element, Path, PathBuilder, PathRef};
 use distkv_store::store::{Lsn, Store};
 use distkv_store::view::{View, Who};
@@ -131,6 +132,8 @@ pub(super) struct Session {
     window: u64,
     greeted: bool,
     streams: Streams,
+    /// The client as a sender of messages, once it has sent one.
+    sender: Option<Arc<dyn Principal>>,
     /// Paths are built here: no allocation per request.
     path: PathBuilder,
 }
@@ -150,6 +153,7 @@ impl Session {
             window: 0,
             greeted: false,
             streams: Streams::default(),
+            sender: None,
             path: PathBuilder::new(),
         }
     }
@@ -320,6 +324,7 @@ impl Session {
             Ok(Outcome::LoggedIn(user)) => {
                 self.view = Some(self.face.store.view(user.who()));
                 self.user = Some(user);
+                self.sender = None;
             }
         }
         self.awaited = None;
@@ -370,11 +375,14 @@ impl Session {
         self.view.as_ref()?.who().name().cloned()
     }
 
-    /// May the client send a message to this topic?
-    pub(super) fn may_send(&self, topic: &str) -> Result<(), Failure> {
-        let mut path = PathBuilder::new();
-        path.push_split(topic, '/')?;
-        Ok(self.view()?.check_send(path.as_path())?)
+    /// The client as a sender of messages.
+    pub(super) fn sender(&mut self) -> Result<Arc<dyn Principal>, Failure> {
+        self.view()?;
+        if self.sender.is_none() {
+            self.sender = self.face.bridge.sender(self.user.as_ref());
+        }
+        let no_topics = || Failure::NotAllowed("your root is no place of topics".to_owned());
+        self.sender.clone().ok_or_else(no_topics)
     }
 
     /// The tock for a reply that is about no entry.

@@ -143,7 +143,7 @@ async fn connection(
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => native::serve(stream, peer, face).await,
                 Ok(Err(error)) => {
-                    tracing::debug!(%peer, "TLS with a native client did not come about: {error}")
+                    tracing::debug!(%peer, "TLS with a native client did not come about: {error}");
                 }
                 Err(_elapsed) => tracing::debug!(%peer, "TLS with a native client took too long"),
             }

@@ -125,7 +125,14 @@ impl Node {
     pub(super) fn native(&self, config: &Config) -> Arc<native::Face> {
         let (store, broker) = (self.store.clone(), Arc::clone(&self.broker));
         let (name, options) = (self.name.as_str(), config.native.options());
-        Arc::new(native::Face::new(name, store, broker, self.logins(), self.files.clone(), options))
+        Arc::new(native::Face::new(
+            name,
+            store,
+            (broker, self.bridge()),
+            self.logins(),
+            self.files.clone(),
+            options,
+        ))
     }
 
     /// What writes the event log, to be run; once.

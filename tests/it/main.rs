@@ -5,6 +5,7 @@ mod api;
 mod cli;
 mod cli_access;
 mod cli_data;
+mod cli_terminal;
 mod client;
 mod client_login;
 mod clients;

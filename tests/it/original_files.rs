@@ -105,8 +105,8 @@ fn the_original_reads_our_files() {
     let light = |record: &&String| record.contains("path: !P hall.light");
     let (set, deleted) = (records.iter().find(light).unwrap(), records.iter().rev().find(light).unwrap());
     assert!(set.contains("value: on") && !deleted.contains("value"), "{set}{deleted}");
-    // Who reads only one of both again has what was there.
-    let (_, stopped) = server.terminate();
+    // Who reads only one of both again has what was there, also if the server was killed.
+    let stopped = server.kill();
     let before = dump(stopped.data().to_str().unwrap());
     let living = |entries: Vec<serde_json::Value>| -> Vec<(serde_json::Value, serde_json::Value)> {
         let entries = entries.into_iter().filter(|entry| entry.get("value").is_some());

@@ -6,10 +6,27 @@ use distkv_store::store::Store;
 use distkv_store::view::View;
 
 use super::super::failure::Failure;
+use super::super::session::{Home, Out, Request, Session};
 use super::super::wire::{Fault, Fields};
 
+/// `test_acl`: what an access list says about a path.
+pub(super) fn test(session: &mut Session, request: &Request<'_>, out: &mut Out) -> Result<(), Failure> {
+    session.at(request, Home::Data, |session, path| {
+        let answer = ask(session.view()?, &session.face.store, &request.fields, path)?;
+        let tock = session.tock();
+        let mut message = session.reply(request, out);
+        match answer {
+            Answer::Yes => message.bool("access", true),
+            Answer::No => message.bool("access", false),
+            Answer::Rights(letters) => message.str("access", &letters),
+        };
+        message.uint("tock", tock);
+        Ok(())
+    })
+}
+
 /// What may be told of rights.
-pub(super) enum Answer {
+enum Answer {
     /// It is allowed, or nothing limits the user; he may not know more.
     Yes,
     No,
@@ -18,12 +35,7 @@ pub(super) enum Answer {
 }
 
 /// The user's own rights on `path`; or, with `acl`, whether that list, and his own rights, allow `mode` there.
-pub(super) fn ask(
-    view: &View,
-    store: &Store,
-    fields: &Fields<'_>,
-    path: PathRef<'_>,
-) -> Result<Answer, Failure> {
+fn ask(view: &View, store: &Store, fields: &Fields<'_>, path: PathRef<'_>) -> Result<Answer, Failure> {
     let user = view.user();
     let Some(name) = fields.text("acl")? else {
         let limited = user.as_ref().is_some_and(|user| user.acl.is_some());

@@ -8,7 +8,7 @@ use super::super::failure::Failure;
 use super::super::session::{Request, Session};
 use super::super::stream::Next;
 use super::super::wire::{Fault, Fields};
-use super::login::{Reply, Work};
+use super::work::{Reply, Work};
 use crate::original::{self, FolderError, LogError, SaveError};
 
 /// The name of a file in a request; nothing if it is missing or nil. (Old clients send it as a byte string.)

@@ -53,7 +53,12 @@ pub(super) fn send(session: &mut Session, request: &Request<'_>, out: &mut Out) 
         (None, Some(raw)) => raw,
         _ => return Err(Failure::Invalid("a message has either `data` or `raw`".to_owned())),
     };
-    session.may_send(&topic)?;
+    let sender = session.sender()?;
+    // What lies below a user's root is the whole for him.
+    let topic = topic::mounted(sender.mount(), &topic).into_owned();
+    if sender.rights().is_some_and(|rights| !rights.publish(&topic, false, payload.is_empty())) {
+        return Err(Failure::NotAllowed("you may not send to this topic".to_owned()));
+    }
     let message = Message::new(topic.into(), Bytes::copy_from_slice(payload), QoS::AtLeastOnce);
     session.face.broker.publish(&message, None);
     done(session, request, out);

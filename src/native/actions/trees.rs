@@ -60,10 +60,10 @@ pub(super) fn enumerate(
                     None if with_data => pack.nil(),
                     None => {}
                 }
-            }
-            if list.len() > LIST_BYTES {
-                let text = "there is too much right below this path for one reply: use `get_tree`";
-                return Err(Failure::Limit(text.to_owned()));
+                if list.len() > LIST_BYTES {
+                    let text = "there is too much right below this path for one reply: use `get_tree`";
+                    return Err(Failure::Limit(text.to_owned()));
+                }
             }
             after = next;
             if after.is_none() {

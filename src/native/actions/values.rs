@@ -20,7 +20,7 @@ use super::super::wire::{Fault, Fields, PathForm, Writer};
 const KINDS: &[&str] = &["type", "match", "acl", "codec", "conv"];
 
 /// How many links of the chain a reply to a write has, if nothing is said.
-const WRITE_CHAIN: usize = 1;
+pub(super) const WRITE_CHAIN: usize = 1;
 
 /// `get_value`, `get_internal`: by path, or by the event that made the value.
 pub(super) fn get(
@@ -185,7 +185,7 @@ fn write(
         out.keep(committed.lsn);
         let tells_previous = wanted.tells_previous() && committed.entry.is_some();
         let mut message = session.reply(request, out);
-        write_committed(&mut message, &committed, tells_previous, length, session.tock());
+        write_committed(&mut message, &committed, tells_previous, length, &|| session.tock());
         Ok(())
     })
 }
@@ -196,7 +196,7 @@ pub(super) fn write_committed(
     committed: &Committed,
     tells_previous: bool,
     length: usize,
-    tock: u64,
+    tock: &dyn Fn() -> u64,
 ) {
     let previous = committed.previous_value();
     let changed = match (&committed.entry, previous) {
@@ -213,7 +213,7 @@ pub(super) fn write_committed(
             message.chain(&now.version, length).uint("tock", now.version.tock().get());
         }
         None => {
-            message.uint("tock", tock);
+            message.uint("tock", tock());
             if length > 0 {
                 message.nil("chain");
             }
@@ -307,7 +307,7 @@ pub(super) fn set_many(session: &mut Session, request: &Request<'_>, out: &mut O
     Packer(results).array(committed.len() as u32);
     for (committed, wanted) in committed.iter().zip(&wanted) {
         let tells_previous = wanted.tells_previous() && committed.entry.is_some();
-        write_committed(&mut Writer::new(results), committed, tells_previous, length, tock);
+        write_committed(&mut Writer::new(results), committed, tells_previous, length, &|| tock);
     }
     Ok(())
 }

@@ -256,3 +256,68 @@ fn a_tree_is_deleted_in_batches() {
     assert_eq!(view.delete_tree(Path::root().as_path(), &Meta::default()).unwrap(), 1);
     assert_eq!(view.delete_tree(path("nothing").as_path(), &Meta::default()).unwrap(), 0);
 }
+
+/// Random batches against a map: what holds before a batch decides, and it is taken as a whole or not at all.
+#[test]
+fn any_batch_does_what_a_map_says() {
+    let mut random = crate::disk::Random(11);
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..300 {
+        let (store, view) = memory();
+        let paths: Vec<Path> = (0..5).map(|number| path(&format!("a.x{number}"))).collect();
+        let mut model: std::collections::BTreeMap<usize, i64> = Default::default();
+        for _ in 0..12 {
+            let values: Vec<Value> = (0..4).map(number).collect();
+            let picks: Vec<(usize, Option<i64>, usize, i64)> = (0..1 + random.below(4))
+                .map(|_| {
+                    let value = (!random.one_in(4)).then(|| random.below(4) as i64);
+                    (random.below(5), value, random.below(8), random.below(4) as i64)
+                })
+                .collect();
+            let conditions: Vec<[Condition<'_>; 1]> = picks
+                .iter()
+                .map(|(_, _, kind, guess)| match kind {
+                    0 => [Condition::New],
+                    _ => [Condition::Value(&values[*guess as usize])],
+                })
+                .collect();
+            let batch = picks.iter().zip(&conditions).map(|((at, value, kind, _), condition)| {
+                let conditions: &[Condition<'_>] = if *kind < 2 { condition } else { &[] };
+                let terms = Terms { conditions, idempotent: *kind == 7 };
+                write(&paths[*at], value.map(number), terms)
+            });
+            let outcome = view.set_many(batch.collect());
+            let twice = (0..picks.len()).any(|one| (0..one).any(|other| picks[one].0 == picks[other].0));
+            let holds = picks.iter().all(|(at, _, kind, guess)| match kind {
+                0 => !model.contains_key(at),
+                1 => model.get(at) == Some(guess),
+                _ => true,
+            });
+            assert_eq!(outcome.is_ok(), holds && !twice, "{picks:?} {model:?} {outcome:?}");
+            let Ok(answers) = outcome else {
+                refused += 1;
+                continue;
+            };
+            taken += 1;
+            for ((at, value, kind, _), answer) in picks.iter().zip(answers) {
+                let before = model.get(at).copied();
+                assert_eq!(answer.previous_value(), before.map(number).as_ref());
+                let changes = match value {
+                    Some(_) => *kind != 7 || before != *value,
+                    None => before.is_some(),
+                };
+                assert_eq!(answer.entry.is_some(), changes);
+                match value {
+                    Some(value) => model.insert(*at, *value),
+                    None => model.remove(at),
+                };
+            }
+            assert_eq!(store.counts().values, model.len() as u64);
+        }
+        for (at, path) in paths.iter().enumerate() {
+            let entry = view.get(path.as_path()).unwrap();
+            assert_eq!(entry.and_then(|entry| entry.value.clone()), model.get(&at).copied().map(number));
+        }
+    }
+    assert!(taken > 500 && refused > 500, "{taken} {refused}");
+}

@@ -77,6 +77,7 @@ impl Native {
 
     /// As `ask`, for what must not fail.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller makes it for this")]
     pub(crate) fn call(&mut self, request: Json) -> Json {
         let reply = self.ask(request.clone());
         assert!(reply.get("error").is_none(), "{request}: {reply}");
@@ -91,6 +92,7 @@ impl Native {
 
     /// What is answered to a request that must fail, be it in a stream.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller makes it for this")]
     pub(crate) fn failure(&mut self, request: Json) -> Json {
         let seq = self.begin(request.clone());
         let mut reply = self.reply(seq);
@@ -103,6 +105,7 @@ impl Native {
     }
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller makes it for this")]
     pub(crate) fn set(&mut self, path: &[&str], value: Json) -> Json {
         self.call(json!({ "action": "set_value", "path": path, "value": value }))
     }

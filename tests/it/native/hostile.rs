@@ -108,6 +108,23 @@ fn a_million_streams_are_refused_from_some_number_on() {
 }
 
 #[test]
+fn who_reads_nothing_is_closed_and_holds_up_nobody() {
+    let server = Options::new().set("native.write_stall=1s").set("native.watch_events=16").start();
+    let mut sleeper = Native::open(server.native());
+    let watch = sleeper.begin(json!({ "action": "watch", "path": ["a"] }));
+    assert_eq!(sleeper.reply(watch)["state"], "start");
+    let mut writer = Native::open(server.native());
+    let before = server.resident_bytes();
+    let text = "x".repeat(200_000);
+    wait_until("the sleeper is closed", SOON, || {
+        writer.set(&["a"], json!(text));
+        server.metric("distkv_native_connections", &[]) == 1.0
+    });
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 200 << 20, "{grown}");
+}
+
+#[test]
 fn long_messages_have_a_limit_each_and_together() {
     let options = Options::new().set("native.message_bytes=1MiB").set("native.unfinished_bytes=1MiB");
     let server = options.start();

@@ -272,6 +272,18 @@ fn two_roots_are_two_worlds() {
     assert!(one.get(&["two", "x"]).get("value").is_none());
     assert_eq!(boss.get(&["two", "x"])["value"], "two's");
     assert_eq!(one.fails(json!({ "action": "get_state" })), "denied", "that is about the whole server");
+    let (heard, all) = (
+        json!({ "action": "msg_monitor", "topic": "m" }),
+        json!({ "action": "msg_monitor", "topic": "+/m" }),
+    );
+    let (mine, everybodys) = (two.begin(heard), boss.begin(all));
+    assert_eq!(two.reply(mine)["state"], "start");
+    assert_eq!(boss.reply(everybodys)["state"], "start");
+    one.call(json!({ "action": "msg_send", "topic": "m", "data": "one's" }));
+    two.call(json!({ "action": "msg_send", "topic": "m", "data": "two's" }));
+    assert_eq!(two.reply(mine)["data"], "two's", "and not the other's");
+    assert_eq!(boss.reply(everybodys)["topic"], json!(["one", "m"]));
+    assert_eq!(boss.reply(everybodys)["topic"], json!(["two", "m"]));
     one.call(json!({ "action": "root", "path": ["deep"] }));
     one.set(&["y"], json!(1));
     assert_eq!(boss.get(&["one", "deep", "y"])["value"], 1);

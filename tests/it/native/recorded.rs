@@ -318,7 +318,7 @@ impl Player {
                 match ours.next_if(|(ours, _)| *ours == path) {
                     Some((_, entry)) if self.same_message(&theirs, &entry) => {}
                     Some((_, entry)) => {
-                        differences.push(format!("stream {seq} {label}: {path} {theirs} is {entry}"))
+                        differences.push(format!("stream {seq} {label}: {path} {theirs} is {entry}"));
                     }
                     None => differences.push(format!("stream {seq} {label}: {path}: missing {theirs}")),
                 }

@@ -18,6 +18,7 @@ impl Given<'_> {
 
 /// Whether a request was answered; if not, it must have been denied.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "the caller makes it for this")]
 fn may(client: &mut Native, request: Json) -> bool {
     let reply = client.ask(request.clone());
     if reply.get("error").is_some() {
@@ -28,6 +29,7 @@ fn may(client: &mut Native, request: Json) -> bool {
 
 /// The paths that a stream tells; `None` if it was denied.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "the caller makes it for this")]
 fn told(client: &mut Native, request: Json) -> Option<Vec<Json>> {
     let stream = client.stream(request.clone());
     if let Some(error) = stream.iter().find(|message| message.get("error").is_some()) {
@@ -39,6 +41,7 @@ fn told(client: &mut Native, request: Json) -> Option<Vec<Json>> {
 
 /// Whether a stream begins. It is stopped at once.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "the caller makes it for this")]
 fn begins(client: &mut Native, request: Json) -> bool {
     let seq = client.begin(request.clone());
     let first = client.reply(seq);
