@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use distkv_broker::hooks::{Permission, Rights};
 use distkv_broker::message::{Message, QoS};
 use distkv_broker::topic;
 use distkv_broker::{Listener, Peer};
@@ -56,7 +57,8 @@ pub(super) fn send(session: &mut Session, request: &Request<'_>, out: &mut Out) 
     let sender = session.sender()?;
     // What lies below a user's root is the whole for him.
     let topic = topic::mounted(sender.mount(), &topic).into_owned();
-    if sender.rights().is_some_and(|rights| !rights.publish(&topic, false, payload.is_empty())) {
+    let publish = |rights: &dyn Rights| rights.publish(&topic, false, payload.is_empty());
+    if sender.rights().is_some_and(|rights| publish(rights) == Permission::Denied) {
         return Err(Failure::NotAllowed("you may not send to this topic".to_owned()));
     }
     let message = Message::new(topic.into(), Bytes::copy_from_slice(payload), QoS::AtLeastOnce);
