@@ -202,6 +202,12 @@ impl Router {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// It changes with every change of subscriptions or rights.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Shared subscriptions: groups, not members.
     pub(crate) fn shared_groups(&self) -> usize {
         self.index.read().groups.len()
@@ -295,7 +301,7 @@ impl Router {
     /// Who gets messages on a topic.
     #[inline]
     pub(crate) fn targets(&self, topic: &str, routing: &mut Routing, core: &Core) -> Arc<Matched> {
-        let valid_for = (self.number, self.generation.load(Ordering::Acquire));
+        let valid_for = (self.number, self.generation());
         if let Some(matched) = routing.cache.get(valid_for, topic) {
             return matched;
         }

@@ -104,7 +104,7 @@ impl Mapping {
 /// Appends the elements as levels. `false`: one of them can't be one, as it is no string, or has a character in it that would make it another
 /// topic, or none.
 fn is_topic(path: PathRef<'_>, topic: &mut String) -> bool {
-    path.join_strs('/', topic) && topic::levels(topic) == path.len() && !topic.contains(['+', '#', '\0'])
+    path.join_strs('/', topic) && topic::levels(topic) == path.len() && topic::check_name(topic).is_ok()
 }
 
 #[cfg(test)]

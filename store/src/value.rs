@@ -152,13 +152,17 @@ impl Value {
 /// from anywhere.
 pub fn path_into(encoded: &[u8], path: &mut PathBuilder) -> Result<(), ValueError> {
     let mut tokens = Tokens { rest: encoded };
+    let mut array = false;
     let mut left = match tokens.next() {
         Some(Token::Ext(EXT_PATH, packed)) => {
             check_all(packed)?;
             tokens = Tokens { rest: packed };
             u32::MAX
         }
-        Some(Token::Array(count)) => count,
+        Some(Token::Array(count)) => {
+            array = true;
+            count
+        }
         _ => return Err(ValueError::NotAPath),
     };
     let before = path.mark();
@@ -175,6 +179,11 @@ pub fn path_into(encoded: &[u8], path: &mut PathBuilder) -> Result<(), ValueErro
             path.return_to(before);
             return Err(error);
         }
+    }
+    if array && left > 0 {
+        // An element is cut, or no text.
+        path.return_to(before);
+        return Err(split(encoded).err().unwrap_or(ValueError::Truncated));
     }
     Ok(())
 }

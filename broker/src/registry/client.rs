@@ -57,6 +57,8 @@ struct State {
     principal: Arc<dyn Principal>,
     /// What all its topics begin with, unseen by it.
     mount: Option<Arc<str>>,
+    /// The topic of the last message that had waited and was allowed, and for which rights that holds.
+    allowed: Option<(u64, u64, Arc<str>)>,
     /// The present or last connection.
     presence: Option<Presence>,
     /// What of the session's queue is in the metrics.
@@ -98,6 +100,7 @@ impl Client {
                 session,
                 principal,
                 mount: None,
+                allowed: None,
                 presence: None,
                 counted: Queue::default(),
                 over: false,
@@ -371,8 +374,21 @@ impl Locked<'_> {
         // What has waited was allowed when it came.
         let restricted = client.rights.load(Ordering::Relaxed) > 0;
         let asked = restricted.then(|| (Arc::clone(&self.state.principal), self.state.mount.clone()));
-        let may = |topic: &str| {
-            asked.as_ref().is_none_or(|(principal, mount)| may_receive(&**principal, mount.as_deref(), topic))
+        let (generation, number) = (core.router.generation(), client.rights.load(Ordering::Relaxed));
+        let mut allowed = self.state.allowed.take();
+        let mut may = |topic: &Arc<str>| {
+            let Some((principal, mount)) = &asked else { return true };
+            if let Some((at, rights, known)) = allowed.as_ref()
+                && (*at, *rights) == (generation, number)
+                && (Arc::ptr_eq(known, topic) || known == topic)
+            {
+                return true;
+            }
+            let may = may_receive(&**principal, mount.as_deref(), topic);
+            if may {
+                allowed = Some((generation, number, Arc::clone(topic)));
+            }
+            may
         };
         let mut denied: SmallVec<[Arc<str>; 4]> = SmallVec::new();
         let mut outbox = client.outbox.lock();
@@ -400,6 +416,7 @@ impl Locked<'_> {
                 }
             }
         }
+        self.state.allowed = allowed;
         outbox.mark(recorder.mark());
         outbox.press_queue(self.is_queue_nearly_full(core));
         drop(outbox);

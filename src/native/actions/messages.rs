@@ -12,13 +12,13 @@ use distkv_broker::message::{Message, QoS};
 use distkv_broker::topic;
 use distkv_broker::{Listener, Peer};
 use distkv_store::path::PathBuilder;
-use distkv_store::value::{Token, Value};
+use distkv_store::value::{Token, Tokens, Value};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, DuplexStream, ReadBuf};
 
 use super::super::failure::Failure;
 use super::super::session::{Out, Request, Session};
 use super::super::stream::{Next, Source};
-use super::super::wire::{Fields, Writer};
+use super::super::wire::{Fault, Fields, Writer};
 use super::state::done;
 
 /// What may wait for a monitor; beyond it, the broker's rules for slow subscribers hold.
@@ -50,7 +50,7 @@ pub(super) fn send(session: &mut Session, request: &Request<'_>, out: &mut Out) 
         return Err(Failure::Invalid(text.to_owned()));
     }
     let payload = match (request.fields.raw("data"), request.fields.binary("raw")?) {
-        (Some(data), None) => data,
+        (Some(data), None) => Tokens::new(data).whole().map_err(Fault::Value)?,
         (None, Some(raw)) => raw,
         _ => return Err(Failure::Invalid("a message has either `data` or `raw`".to_owned())),
     };

@@ -223,21 +223,20 @@ pub(super) fn write_committed(
 
 /// Some places hold no data: null stands at the front of a path only, and what names a kind of internal data is no data itself.
 pub(super) fn may_hold_data(path: PathRef<'_>) -> Result<(), Failure> {
-    let mut elements = path.elements();
-    let internal = elements.next() == Some(Element::Null);
-    let second = elements.next();
-    let below = elements.next();
-    let null =
-        [second.as_ref(), below.as_ref()].into_iter().flatten().any(|element| *element == Element::Null)
-            || elements.any(|element| element == Element::Null);
-    if null {
-        return Err(Failure::Invalid(
-            "null stands at the front of a path only, for internal data".to_owned(),
-        ));
+    let mut rest = path;
+    while let Some((_, below)) = rest.split_first() {
+        if below.is_internal() {
+            return Err(Failure::Invalid(
+                "null stands at the front of a path only, for internal data".to_owned(),
+            ));
+        }
+        rest = below;
     }
-    if !internal {
+    if !path.is_internal() {
         return Ok(());
     }
+    let mut elements = path.elements().skip(1);
+    let (second, below) = (elements.next(), elements.next());
     let is_kind = match (&second, &below) {
         (None, _) => true,
         (Some(Element::Str(kind)), None) => KINDS.contains(&kind.as_ref()),

@@ -1,7 +1,8 @@
 //! Chains as they travel: `{node, tick, prev: CHAIN}`, the newest event first. `prev: nil` marks the end, no `prev` that it was cut.
 
-use distkv_store::chain::Version;
+use distkv_store::chain::{Dot, Version};
 use distkv_store::value::{Packer, Token, Tokens};
+use smallvec::SmallVec;
 
 use super::fields::Fault;
 
@@ -53,12 +54,12 @@ pub fn read_chain<'a>(raw: &'a [u8], field: &'static str) -> Result<Vec<Link<'a>
 /// Writes the chain of a version: at most `length` links, each node once, as this protocol knows no lives of nodes.
 pub(super) fn write_chain(out: &mut Vec<u8>, version: &Version, length: usize) {
     let length = length.min(CHAIN_MAX);
-    let all: Vec<_> = version.chain().collect();
-    let links: Vec<_> = all
+    let all: SmallVec<[&Dot; 8]> = version.chain().collect();
+    let links: SmallVec<[&Dot; 8]> = all
         .iter()
         .enumerate()
         .filter(|(index, dot)| all.iter().take(*index).all(|newer| newer.origin.node() != dot.origin.node()))
-        .map(|(_, dot)| dot)
+        .map(|(_, dot)| *dot)
         .collect();
     let cut = links.len() > length;
     let shown = links.len().min(length);

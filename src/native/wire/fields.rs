@@ -4,6 +4,7 @@ use distkv_store::path::{PathBuilder, PathError};
 use distkv_store::value::{Token, Tokens, Value, ValueError};
 use smallvec::SmallVec;
 
+use super::frames::value_len;
 use super::paths::read_path;
 use super::{Link, Seq, read_chain};
 
@@ -56,11 +57,12 @@ pub enum Fault {
 /// The fields of one message. Of several with one name the last counts.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
-    fields: SmallVec<[(&'a str, &'a [u8]); 10]>,
+    fields: SmallVec<[(&'a [u8], &'a [u8]); 10]>,
 }
 
 impl<'a> Fields<'a> {
-    /// Looks into one whole message. Keys that are no strings are passed over. It checks all values.
+    /// Looks into one whole message. Keys that are no strings are passed over. Values are checked when they are
+    /// asked for.
     ///
     /// # Errors
     /// With the number of the message, if it stands before the fault.
@@ -78,24 +80,19 @@ impl<'a> Fields<'a> {
         if count as usize > FIELDS_MAX {
             return Err(Fault::TooManyFields);
         }
+        let mut rest = tokens.rest();
         for _ in 0..count {
-            let key = tokens.whole()?;
-            let value = tokens.whole()?;
-            if let Some(Token::Str(key)) = Tokens::new(key).next() {
-                self.fields.push((key, value));
-            }
+            let (key, behind) = split(rest)?;
+            let (value, behind) = split(behind)?;
+            self.fields.extend(name(key).map(|name| (name, value)));
+            rest = behind;
         }
         Ok(())
     }
 
     /// A field as it was encoded.
     pub fn raw(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| *value)
-    }
-
-    /// All fields in their order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
-        self.fields.iter().copied()
+        self.fields.iter().rev().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| *value)
     }
 
     /// Whether there is such a field, be it nil.
@@ -108,6 +105,12 @@ impl<'a> Fields<'a> {
         self.raw(name).and_then(|raw| Tokens::new(raw).next())
     }
 
+    fn checked(&self, name: &str) -> Result<Option<Token<'a>>, Fault> {
+        // Of a value whose length could be told, only a string can be wrong.
+        let token = |raw| Tokens::new(raw).next().ok_or(Fault::Value(ValueError::NotUtf8));
+        self.raw(name).map(token).transpose()
+    }
+
     /// The message's number.
     pub fn seq(&self) -> Option<Seq> {
         self.raw("seq").and_then(Seq::read)
@@ -115,7 +118,7 @@ impl<'a> Fields<'a> {
 
     /// A string field; `None` if it is missing or nil.
     pub fn text(&self, name: &'static str) -> Result<Option<&'a str>, Fault> {
-        match self.token(name) {
+        match self.checked(name)? {
             None | Some(Token::Nil) => Ok(None),
             Some(Token::Str(text)) => Ok(Some(text)),
             Some(_) => Err(Fault::Type { field: name, expected: "a string" }),
@@ -129,7 +132,7 @@ impl<'a> Fields<'a> {
 
     /// A byte string; `None` if it is missing or nil.
     pub fn binary(&self, name: &'static str) -> Result<Option<&'a [u8]>, Fault> {
-        match self.token(name) {
+        match self.checked(name)? {
             None | Some(Token::Nil) => Ok(None),
             Some(Token::Bin(bytes)) => Ok(Some(bytes)),
             Some(_) => Err(Fault::Type { field: name, expected: "a byte string" }),
@@ -138,7 +141,7 @@ impl<'a> Fields<'a> {
 
     /// A number that is not negative; `None` if it is missing or nil.
     pub fn uint(&self, name: &'static str) -> Result<Option<u64>, Fault> {
-        match self.token(name) {
+        match self.checked(name)? {
             None | Some(Token::Nil) => Ok(None),
             Some(Token::Int(number)) if number >= 0 => Ok(Some(number.unsigned_abs())),
             Some(Token::UInt(number)) => Ok(Some(number)),
@@ -153,7 +156,7 @@ impl<'a> Fields<'a> {
 
     /// How many links of a chain are wanted (`nchain`): a number, true for one, -1 for all; `default` if it is not said.
     pub fn chain_length(&self, default: usize) -> Result<usize, Fault> {
-        match self.token("nchain") {
+        match self.checked("nchain")? {
             None => Ok(default),
             Some(Token::Nil | Token::Bool(false)) => Ok(0),
             Some(Token::Bool(true)) => Ok(1),
@@ -164,7 +167,7 @@ impl<'a> Fields<'a> {
 
     /// A depth: `None` for no limit, which nil and -1 say, too.
     pub fn depth(&self, name: &'static str) -> Result<Option<usize>, Fault> {
-        match self.token(name) {
+        match self.checked(name)? {
             None | Some(Token::Nil | Token::UInt(_)) => Ok(None),
             Some(Token::Int(number)) => Ok(usize::try_from(number).ok()),
             Some(_) => Err(Fault::Type { field: name, expected: "a number of levels, or -1 for no limit" }),
@@ -191,6 +194,25 @@ impl<'a> Fields<'a> {
     /// The chain in a field: `None` if it is missing, empty if it is nil.
     pub fn chain(&self, name: &'static str) -> Result<Option<Vec<Link<'a>>>, Fault> {
         self.raw(name).map(|raw| read_chain(raw, name)).transpose()
+    }
+}
+
+/// The value that `bytes` begins with, and what follows it.
+#[inline]
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let (len, _) = value_len(bytes).ok_or(Fault::Value(ValueError::Truncated))?;
+    bytes.split_at_checked(len).ok_or(Fault::Value(ValueError::Truncated))
+}
+
+/// The bytes of an encoded string.
+#[inline]
+fn name(key: &[u8]) -> Option<&[u8]> {
+    match key.split_first() {
+        Some((0xA0..=0xBF, name)) => Some(name),
+        _ => match Tokens::new(key).next() {
+            Some(Token::Str(name)) => Some(name.as_bytes()),
+            _ => None,
+        },
     }
 }
 
@@ -224,9 +246,14 @@ mod tests {
     fn a_fault_tells_whose_it_is() {
         let fault = |bytes| Fields::parse(bytes).map(drop).unwrap_err();
         assert_eq!(fault(b"\x92\x01\x02"), BadMessage { seq: None, fault: Fault::NotAMap });
+        let cut = fault(b"\x82\xa3seq\x07\xa1a\xa1");
+        assert_eq!(cut, BadMessage { seq: Some(Seq::Int(7)), fault: Fault::Value(ValueError::Truncated) });
         // 0xFF is not UTF-8.
-        let bad = fault(b"\x82\xa3seq\x07\xa1a\xa1\xff");
-        assert_eq!(bad, BadMessage { seq: Some(Seq::Int(7)), fault: Fault::Value(ValueError::NotUtf8) });
+        let fields = Fields::parse(b"\x82\xa3seq\x07\xa1a\xa1\xff").unwrap();
+        assert_eq!(fields.text("a"), Err(Fault::Value(ValueError::NotUtf8)));
+        assert_eq!(fields.value("a"), Err(Fault::Value(ValueError::NotUtf8)));
+        let list = Fields::parse(b"\x81\xa1a\x92\xa1x\xa1\xff").unwrap();
+        assert!(list.path_into("a", &mut PathBuilder::new()).is_err());
     }
 
     #[test]

@@ -49,6 +49,14 @@ impl Frames {
     /// # Errors
     /// As soon as its beginning shows that it can't be a message.
     pub fn next(&mut self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
+        if self.scanned == 0
+            && let Some((len, containers)) = value_len(bytes)
+            && len <= self.limit
+            && containers <= DEPTH_MAX
+        {
+            // It is all there, as most are.
+            return Ok(Some(len));
+        }
         loop {
             if self.scanned > 0 && self.open.is_empty() {
                 return Ok(self.finish(bytes.len()));
@@ -93,6 +101,19 @@ impl Frames {
     }
 }
 
+/// The length of the value that `bytes` begins with, and how many arrays and maps are in it. Nothing else of what is in it is looked at. `None`
+/// if it is not all there.
+pub(super) fn value_len(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (mut at, mut left, mut containers) = (0_usize, 1_u64, 0_usize);
+    while left > 0 {
+        let Head { len, inside } = head(bytes.get(at..)?)?.ok()?;
+        at = at.checked_add(usize::try_from(len).ok()?)?;
+        containers += usize::from(inside > 0);
+        left = (left - 1).checked_add(inside)?;
+    }
+    (at <= bytes.len()).then_some((at, containers))
+}
+
 /// The beginning of a value.
 struct Head {
     /// The length of the value; of a container, of its head.
@@ -102,8 +123,13 @@ struct Head {
 }
 
 /// Reads the head of the value that `bytes` begins with; `None` if it has not arrived.
+#[inline(always)]
 fn head(bytes: &[u8]) -> Option<Result<Head, FrameError>> {
     let (&first, rest) = bytes.split_first()?;
+    // Short strings are what most messages consist of.
+    if first & 0xE0 == 0xA0 {
+        return Some(Ok(Head { len: 1 + u64::from(first & 0x1F), inside: 0 }));
+    }
     let number = |width: usize| {
         rest.get(..width)
             .map(|digits| digits.iter().fold(0_u64, |number, &digit| number << 8 | u64::from(digit)))
