@@ -143,7 +143,7 @@ fn by_mqtt() {
         scene.broker.metrics().wills_published.get() > 0 && scene.broker.metrics().delayed_released.get() > 0
     };
     crate::harness::clock::wait_until("the will and the delayed message", SOON, drops);
-    eve.publish("own/x", "end", 0);
+    publish(&mut eve, "own/x", "end", false);
     let rest = exchange(&mut stream, &[]);
     holds_nothing(&rest, "live");
     assert!(rest.windows(3).any(|window| window == b"end"), "what is hers arrives");
