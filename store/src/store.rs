@@ -327,7 +327,7 @@ impl Shared {
         if let Some(gate) = gate {
             gate.check(&held.replica, path)?;
         }
-        let wanted = terms == Terms::default() || terms.check(held.replica.get(path), value.as_ref())?;
+        let wanted = terms.are_none() || terms.check(held.replica.get(path), value.as_ref())?;
         self.quota.admit(&held.replica, path, value.as_ref())?;
         held.record.clear();
         let change = match value {

@@ -198,6 +198,7 @@ impl View {
         self.commit(Write { path, value: None, meta, terms: Terms::default() }, carrier)
     }
 
+    #[inline]
     fn commit(&self, write: Write<'_>, carrier: Option<Carrier<'_>>) -> Result<Committed, WriteError> {
         let Write { path, value, meta, mut terms } = write;
         let meta = self.stamp(meta);

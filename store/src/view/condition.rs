@@ -77,6 +77,12 @@ pub struct Terms<'a> {
 }
 
 impl Terms<'_> {
+    /// Whether every write is taken.
+    #[inline]
+    pub(crate) fn are_none(&self) -> bool {
+        self.conditions.is_empty() && !self.idempotent
+    }
+
     /// Whether `value` is to be written over `entry`; false if it is there already.
     pub(crate) fn check(
         &self,
