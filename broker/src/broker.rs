@@ -371,6 +371,11 @@ impl Broker {
         conn::start(core, stream, peer, entry);
     }
 
+    /// Is anybody subscribed to anything? Otherwise nothing need be [published](Self::publish).
+    pub fn has_subscriptions(&self) -> bool {
+        self.core.router.has_subscriptions()
+    }
+
     /// Delivers a message to the subscribers here and now. For messages of other writers than MQTT clients: those of retained
     /// topics must be handed over in the order of all changes, with where the new value comes from. It does not block.
     pub fn publish(&self, message: &Message, provenance: Option<&Provenance<'_>>) {

@@ -12,7 +12,7 @@ mod targets;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
 use foldhash::fast::RandomState;
@@ -54,6 +54,8 @@ pub(crate) struct Router {
     number: u64,
     /// Changes with each change of a subscription, while `index` is locked for writing.
     generation: AtomicU64,
+    /// There is a subscription. Changed while `index` is locked for writing.
+    subscribed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +154,7 @@ impl Router {
             index: RwLock::default(),
             number: ROUTERS.fetch_add(1, Ordering::Relaxed),
             generation: AtomicU64::new(1),
+            subscribed: AtomicBool::new(false),
         }
     }
 
@@ -173,10 +176,17 @@ impl Router {
         let wanted = Wanted::new(subscription);
         let mut index = self.index.write();
         self.generation.fetch_add(1, Ordering::Release);
-        match topic::share(filter) {
+        let new = match topic::share(filter) {
             Ok(Some(share)) => index.join(client, filter, share.filter, &wanted),
             _ => index.trie.insert(filter, client.subscriber, wanted).is_none(),
-        }
+        };
+        self.subscribed.store(true, Ordering::Release);
+        new
+    }
+
+    /// Is anybody subscribed to anything? Who is just about to be counts when the SUBACK is made, at the latest.
+    pub(crate) fn has_subscriptions(&self) -> bool {
+        self.subscribed.load(Ordering::Acquire)
     }
 
     /// Takes subscriptions away, a few at a time so that nobody waits long. Answers how many there were.
@@ -186,6 +196,8 @@ impl Router {
             let mut index = self.index.write();
             self.generation.fetch_add(1, Ordering::Release);
             removed += some.iter().filter(|filter| index.remove(client, filter)).count();
+            let anybody = !index.trie.is_empty() || !index.shared.is_empty();
+            self.subscribed.store(anybody, Ordering::Release);
         }
         removed
     }

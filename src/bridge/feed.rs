@@ -25,6 +25,10 @@ impl Messages {
 
 impl Observer for Messages {
     fn changed(&self, change: &Change<'_>) {
+        // Who subscribes from now on gets this value by the replay.
+        if !self.broker.has_subscriptions() {
+            return;
+        }
         let mut topic = String::new();
         if !self.mapping.topic(change.path, &mut topic) {
             return;

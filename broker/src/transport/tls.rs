@@ -253,6 +253,8 @@ impl InForce {
             wanted => builder.with_client_cert_verifier(verifier(options, wanted, provider)?),
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        // Who names suites names them in his order. Else the client's counts: it knows what it is quick at.
+        config.ignore_client_order = !options.suites.is_empty();
         config.alpn_protocols = options.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         // What a client needs to resume its session is with the client, so no memory is held here for it.
         config.session_storage = Arc::new(NoServerSessionStorage {});

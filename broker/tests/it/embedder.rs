@@ -197,6 +197,19 @@ async fn nothing_that_could_be_acknowledged_leaves_before_it_is_kept_and_order_s
     subscriber.expect_message("t", b"1", 1, false).await;
 }
 
+#[tokio::test]
+async fn an_embedder_learns_whether_anybody_is_subscribed() {
+    let server = Server::start();
+    assert!(!server.broker.has_subscriptions());
+    let mut client = server.clean("a").await;
+    client.subscribe(&[("a", 0), ("$share/g/a", 0)]).await;
+    assert!(server.broker.has_subscriptions());
+    client.unsubscribe(&["a"]).await;
+    assert!(server.broker.has_subscriptions(), "a shared one is left");
+    client.unsubscribe(&["$share/g/a"]).await;
+    assert!(!server.broker.has_subscriptions());
+}
+
 /// Notes who logs in: by which listener, from where, as whom.
 struct Doorkeeper(MemoryHooks, Arc<Mutex<Vec<String>>>);
 

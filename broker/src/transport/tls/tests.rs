@@ -70,7 +70,9 @@ fn a_suite_is_picked_by_its_name() {
         let suites = names.iter().map(|name| (*name).to_owned()).collect();
         TlsAcceptor::new(&TlsOptions { suites, versions: versions.to_vec(), ..options() })
     };
-    assert!(with(&["TLS13_AES_128_GCM_SHA256"], &[]).is_ok());
+    let picked = with(&["TLS13_AES_128_GCM_SHA256"], &[]).unwrap().config();
+    assert_eq!((picked.crypto_provider().cipher_suites.len(), picked.ignore_client_order), (1, true));
+    assert!(!TlsAcceptor::new(&options()).unwrap().config().ignore_client_order);
     let unknown = with(&["AES"], &[]).unwrap_err();
     assert!(unknown.to_string().starts_with("`AES` is no cipher suite; known are TLS13_"), "{unknown}");
     let nothing = with(&["TLS13_AES_128_GCM_SHA256"], &[TlsVersion::V1_2]).unwrap_err();
