@@ -18,7 +18,7 @@ use super::Face;
 use super::failure::Failure;
 use super::figures::Figures;
 use super::session::{Out, Session};
-use super::wire::Frames;
+use super::wire::{Fields, Frames};
 
 /// How much is read at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -176,6 +176,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut at = 0;
         while !self.out.is_full() && !self.out.is_closing() && !self.session.is_busy() {
             let rest = self.input.get(at..).unwrap_or_default();
+            if let Some((fields, len)) = Fields::first(rest, &self.frames) {
+                self.session.take(fields, &mut self.out);
+                at += len;
+                continue;
+            }
             match self.frames.next(rest) {
                 Ok(Some(len)) => {
                     let message = rest.get(..len).unwrap_or_default();

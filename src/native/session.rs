@@ -233,23 +233,28 @@ impl Session {
     pub(super) fn handle(&mut self, message: &[u8], out: &mut Out) {
         match Fields::parse(message) {
             Err(BadMessage { seq, fault }) => self.refuse(seq.as_ref(), &fault.into(), out),
-            Ok(fields) => match fields.seq() {
-                None => self.refuse(None, &Failure::NoSeq, out),
-                Some(seq) if seq.is_zero() => {
-                    if let Err(failure) = self.hello(&fields) {
-                        self.refuse(None, &failure, out);
-                    }
+            Ok(fields) => self.take(fields, out),
+        }
+    }
+
+    /// Takes the fields of one message.
+    pub(super) fn take(&mut self, fields: Fields<'_>, out: &mut Out) {
+        match fields.seq() {
+            None => self.refuse(None, &Failure::NoSeq, out),
+            Some(seq) if seq.is_zero() => {
+                if let Err(failure) = self.hello(&fields) {
+                    self.refuse(None, &failure, out);
                 }
-                Some(seq) => {
-                    Figures::count(&self.face.figures.requests);
-                    let start = out.bytes.len();
-                    let request = Request { seq, fields };
-                    if let Err(failure) = self.answer(&request, out) {
-                        out.bytes.truncate(start);
-                        self.refuse(Some(&request.seq), &failure, out);
-                    }
+            }
+            Some(seq) => {
+                Figures::count(&self.face.figures.requests);
+                let start = out.bytes.len();
+                let request = Request { seq, fields };
+                if let Err(failure) = self.answer(&request, out) {
+                    out.bytes.truncate(start);
+                    self.refuse(Some(&request.seq), &failure, out);
                 }
-            },
+            }
         }
     }
 

@@ -4,12 +4,15 @@ use distkv_store::path::{PathBuilder, PathError};
 use distkv_store::value::{Token, Tokens, Value, ValueError};
 use smallvec::SmallVec;
 
-use super::frames::value_len;
+use super::frames::{Frames, value_len};
 use super::paths::read_path;
 use super::{Link, Seq, read_chain};
 
 /// How many fields a message may have, known and unknown ones.
 const FIELDS_MAX: usize = 64;
+
+/// As many fields as most messages have at most.
+const FIRST_MAX: u32 = 10;
 
 /// Why a message can't be used. Its end was found, so the next one can.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +75,26 @@ impl<'a> Fields<'a> {
             Ok(()) => Ok(this),
             Err(fault) => Err(BadMessage { seq: this.seq(), fault }),
         }
+    }
+
+    /// Looks into the message that `bytes` begins with, and answers its length, too: both in one pass. `None` if `frames` must say what is to
+    /// be done: it is not all there, or is no message.
+    pub fn first(bytes: &'a [u8], frames: &Frames) -> Option<(Self, usize)> {
+        let mut tokens = Tokens::new(bytes);
+        let Some(Token::Map(count @ 0..=FIRST_MAX)) = tokens.next() else { return None };
+        let mut this = Self { fields: SmallVec::new() };
+        let (mut rest, mut containers) = (tokens.rest(), 1);
+        for _ in 0..count {
+            let (key_len, inside) = value_len(rest)?;
+            let (key, behind) = rest.split_at_checked(key_len)?;
+            let (value_len, more) = value_len(behind)?;
+            let (value, behind) = behind.split_at_checked(value_len)?;
+            this.fields.extend(name(key).map(|name| (name, value)));
+            containers += inside + more;
+            rest = behind;
+        }
+        let len = bytes.len() - rest.len();
+        frames.takes(len, containers).then_some((this, len))
     }
 
     fn fill(&mut self, message: &'a [u8]) -> Result<(), Fault> {
@@ -240,6 +263,24 @@ mod tests {
         assert_eq!(fields.seq(), Some(Seq::Int(7)));
         assert_eq!(fields.token("a"), Some(Token::Int(5)));
         assert!(!fields.has("b"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn one_pass_finds_what_two_find(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+            count in 0_u8..4,
+            limit in 1_usize..60,
+        ) {
+            // Maps of short strings and numbers are found often, and everything else now and then.
+            let narrow = |byte: u8| if byte < 200 { [0xA1, b'a', 0x07, 0x91][usize::from(byte % 4)] } else { byte };
+            let mut message = vec![0x80 | count];
+            message.extend(bytes.into_iter().map(narrow));
+            if let Some((fields, len)) = Fields::first(&message, &Frames::new(limit)) {
+                proptest::prop_assert_eq!(Frames::new(limit).next(&message), Ok(Some(len)));
+                proptest::prop_assert_eq!(fields.fields, Fields::parse(&message[..len]).unwrap().fields);
+            }
+        }
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl Frames {
         self.limit = limit;
     }
 
+    /// Whether a message that is all there may be taken as it is, if it has so many bytes and so many arrays and maps in it.
+    pub(super) fn takes(&self, len: usize, containers: usize) -> bool {
+        self.scanned == 0 && len <= self.limit && containers <= DEPTH_MAX
+    }
+
     /// The length of the message that `bytes` begins with; `None` if its end has not arrived. Until the answer is a length, `bytes` must
     /// begin with what it began with before.
     ///
@@ -51,8 +56,7 @@ impl Frames {
     pub fn next(&mut self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
         if self.scanned == 0
             && let Some((len, containers)) = value_len(bytes)
-            && len <= self.limit
-            && containers <= DEPTH_MAX
+            && self.takes(len, containers)
         {
             // It is all there, as most are.
             return Ok(Some(len));
