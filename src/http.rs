@@ -18,8 +18,6 @@ mod metrics;
 mod process;
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +37,9 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use crate::accept::accept;
 use crate::auth::logins::Logins;
 use crate::bridge::Bridge;
 
@@ -55,9 +54,6 @@ const LAST_RESPONSE: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head.
 const READ_BUFFER: usize = 16 << 10;
-
-/// The pause after a failed accept (no file descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the HTTP face tells.
 #[derive(Debug, Default)]
@@ -95,38 +91,13 @@ pub async fn serve(listener: TcpListener, face: Arc<Face>, bounds: Bounds) -> In
     let mut connections = FuturesUnordered::new();
     loop {
         tokio::select! {
-            (stream, peer, place) = accept(&listener, &bounds.places) => {
+            (stream, peer, place) = accept("HTTP", &listener, &bounds.places) => {
                 let router = router(&login::Door { face: Arc::clone(&face), peer });
                 connections.push(connection(stream, place, router, bounds.header_timeout));
             }
             Some(()) = connections.next(), if !connections.is_empty() => {}
         }
     }
-}
-
-/// The next connection, and the place it has among all. Dropping the future loses neither.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    loop {
-        // The semaphore is never closed, so there always comes a place.
-        let place = Arc::clone(places).acquire_owned().await.ok();
-        match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, place),
-            Err(error) if ended_early(&error) => {}
-            Err(error) => {
-                tracing::warn!("HTTP: can't accept a connection: {error}");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Did the client go before it was accepted?
-fn ended_early(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 async fn connection(

@@ -1,6 +1,7 @@
 //! The parts of the program `distkv`: an MQTT broker (`distkv-broker`) on a versioned store (`distkv-store`), with
 //! what joins them and the faces around them. ARCHITECTURE.md has the map.
 
+mod accept;
 pub mod auth;
 pub mod bench;
 pub mod bridge;

@@ -1,7 +1,6 @@
 //! The native port's sockets: taken before the data is read, then listened on; each connection is a task that ends with the server.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +9,13 @@ use distkv_broker::transport::tls::TlsAcceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::bind::{self, Bound};
 use super::certificates::Certificates;
+use crate::accept::accept;
 use crate::config::{Config, Protocol};
 use crate::native::{self, Face};
-
-/// The pause after a failed accept (no file descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The time that a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -92,37 +89,12 @@ async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            (stream, peer, place) = accept(&listener, &places) => {
+            (stream, peer, place) = accept("native clients", &listener, &places) => {
                 connections.spawn(connection(stream, peer, place, tls.clone(), Arc::clone(&face)));
             }
             Some(_ended) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
-}
-
-/// The next connection, and the place it has among all. Dropping the future loses neither.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    loop {
-        // The semaphore is never closed, so there always comes a place.
-        let place = Arc::clone(places).acquire_owned().await.ok();
-        match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, place),
-            Err(error) if ended_early(&error) => {}
-            Err(error) => {
-                tracing::warn!("native clients: can't accept a connection: {error}");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Did the client go before it was accepted?
-fn ended_early(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 async fn connection(
