@@ -113,10 +113,9 @@ impl Client {
             if self.session.is_busy() {
                 return true;
             }
-            match self.frames.next(&self.input) {
+            match self.session.take_first(&self.input, &mut self.frames, &mut self.out) {
                 Ok(Some(len)) => {
-                    let message: Vec<u8> = self.input.drain(..len).collect();
-                    self.session.handle(&message, &mut self.out);
+                    self.input.drain(..len);
                     self.take();
                 }
                 Ok(None) => return true,

@@ -18,7 +18,7 @@ use super::Face;
 use super::failure::Failure;
 use super::figures::Figures;
 use super::session::{Out, Session};
-use super::wire::{Fields, Frames};
+use super::wire::Frames;
 
 /// How much is read at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -176,17 +176,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut at = 0;
         while !self.out.is_full() && !self.out.is_closing() && !self.session.is_busy() {
             let rest = self.input.get(at..).unwrap_or_default();
-            if let Some((fields, len)) = Fields::first(rest, &self.frames) {
-                self.session.take(fields, &mut self.out);
-                at += len;
-                continue;
-            }
-            match self.frames.next(rest) {
-                Ok(Some(len)) => {
-                    let message = rest.get(..len).unwrap_or_default();
-                    self.session.handle(message, &mut self.out);
-                    at += len;
-                }
+            match self.session.take_first(rest, &mut self.frames, &mut self.out) {
+                Ok(Some(len)) => at += len,
                 Ok(None) => break,
                 Err(error) => {
                     Figures::count(&self.face.figures.broken);

@@ -15,7 +15,7 @@ use super::actions;
 use super::failure::Failure;
 use super::figures::Figures;
 use super::stream::{Source, Streams};
-use super::wire::{BadMessage, Fields, Seq, VERSION, Window, Writer};
+use super::wire::{BadMessage, Fields, FrameError, Frames, Seq, VERSION, Window, Writer};
 use super::{Face, Options};
 use crate::auth::logins::{LoggedIn, Standing};
 use crate::client::exchange::SharedKey;
@@ -229,8 +229,29 @@ impl Session {
         self.awaited.is_some()
     }
 
+    /// Takes the message that `bytes` begins with, if it is all there, and answers its length.
+    ///
+    /// # Errors
+    /// No message can be found any more.
+    pub(super) fn take_first(
+        &mut self,
+        bytes: &[u8],
+        frames: &mut Frames,
+        out: &mut Out,
+    ) -> Result<Option<usize>, FrameError> {
+        if let Some((fields, len)) = Fields::first(bytes, frames) {
+            self.take(fields, out);
+            return Ok(Some(len));
+        }
+        let len = frames.next(bytes)?;
+        if let Some(message) = len.and_then(|len| bytes.get(..len)) {
+            self.handle(message, out);
+        }
+        Ok(len)
+    }
+
     /// Takes one message.
-    pub(super) fn handle(&mut self, message: &[u8], out: &mut Out) {
+    fn handle(&mut self, message: &[u8], out: &mut Out) {
         match Fields::parse(message) {
             Err(BadMessage { seq, fault }) => self.refuse(seq.as_ref(), &fault.into(), out),
             Ok(fields) => self.take(fields, out),
@@ -238,7 +259,7 @@ impl Session {
     }
 
     /// Takes the fields of one message.
-    pub(super) fn take(&mut self, fields: Fields<'_>, out: &mut Out) {
+    fn take(&mut self, fields: Fields<'_>, out: &mut Out) {
         match fields.seq() {
             None => self.refuse(None, &Failure::NoSeq, out),
             Some(seq) if seq.is_zero() => {

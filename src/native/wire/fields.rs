@@ -80,6 +80,9 @@ impl<'a> Fields<'a> {
     /// Looks into the message that `bytes` begins with, and answers its length, too: both in one pass. `None` if `frames` must say what is to
     /// be done: it is not all there, or is no message.
     pub fn first(bytes: &'a [u8], frames: &Frames) -> Option<(Self, usize)> {
+        if !frames.is_fresh() {
+            return None;
+        }
         let mut tokens = Tokens::new(bytes);
         let Some(Token::Map(count @ 0..=FIRST_MAX)) = tokens.next() else { return None };
         let mut this = Self { fields: SmallVec::new() };
@@ -281,6 +284,18 @@ mod tests {
                 proptest::prop_assert_eq!(fields.fields, Fields::parse(&message[..len]).unwrap().fields);
             }
         }
+    }
+
+    #[test]
+    fn what_arrives_slowly_is_looked_at_once() {
+        let message = b"\x81\xa1a\x93\x01\x02\x03";
+        let mut frames = Frames::new(100);
+        assert!(Fields::first(message, &frames).is_some());
+        assert!(Fields::first(&message[..5], &frames).is_none());
+        assert_eq!(frames.next(&message[..5]), Ok(None));
+        assert!(Fields::first(message, &frames).is_none(), "its beginning is known");
+        assert_eq!(frames.next(message), Ok(Some(message.len())));
+        assert!(Fields::first(message, &frames).is_some(), "that is the next one");
     }
 
     #[test]

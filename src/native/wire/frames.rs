@@ -43,9 +43,14 @@ impl Frames {
         self.limit = limit;
     }
 
+    /// Whether nothing is known yet of the message that comes next. Of another one the beginning was looked at, and is not again.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.scanned == 0
+    }
+
     /// Whether a message that is all there may be taken as it is, if it has so many bytes and so many arrays and maps in it.
     pub(super) fn takes(&self, len: usize, containers: usize) -> bool {
-        self.scanned == 0 && len <= self.limit && containers <= DEPTH_MAX
+        len <= self.limit && containers <= DEPTH_MAX
     }
 
     /// The length of the message that `bytes` begins with; `None` if its end has not arrived. Until the answer is a length, `bytes` must
@@ -54,7 +59,7 @@ impl Frames {
     /// # Errors
     /// As soon as its beginning shows that it can't be a message.
     pub fn next(&mut self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
-        if self.scanned == 0
+        if self.is_fresh()
             && let Some((len, containers)) = value_len(bytes)
             && self.takes(len, containers)
         {
