@@ -37,15 +37,14 @@ use crate::hooks::{Hooks, Mark, Principal, Provenance, SessionLog};
 use crate::limits::{Budget, HotLimits, Limits, SharedRates};
 use crate::listener::Entry;
 use crate::message::Message;
-use crate::metrics::Dropped;
-use crate::metrics::Metrics;
+use crate::metrics::{Dropped, Metrics};
 use crate::outbox::{Close, Outbox};
 use crate::peer::{Listener, Peer, Place};
 use crate::pressure::{self, Pressure};
 use crate::records::Records;
 use crate::registry::expiry::{self, Expiring};
 use crate::registry::{Client, Estate, Registry, Seat};
-use crate::router::{self, Outgoing, Router};
+use crate::router::{self, Accepted, Outgoing, Router, accept};
 use crate::session::{Recovered, Recovery, RecoveryError, Session};
 use crate::tasks::Tasks;
 use crate::transport::{ListeningSocket, Transport};
@@ -385,6 +384,24 @@ impl Broker {
             self.core.router.publish(&outgoing, routing, &self.core);
             routing.finish(None, &self.core);
         });
+    }
+
+    /// Publishes a message that is not retained in the name of somebody who has come by another way than MQTT: the same rules hold for him,
+    /// as to rights, the broker's own topics and the length of topics. It does not block.
+    ///
+    /// # Errors
+    /// Why it was dropped, which is counted.
+    pub fn publish_as(&self, principal: &dyn Principal, message: &Message) -> Result<(), Dropped> {
+        worker::with(|worker| {
+            let routing = &mut worker.routing;
+            let accepted = accept(&self.core, principal, &Outgoing::of(message), routing);
+            routing.finish(None, &self.core);
+            match accepted {
+                Accepted::Dropped(reason) => Err(reason),
+                // Only what is retained knows of conditions, and can be unavailable.
+                Accepted::Routed(_) | Accepted::Conflict(_) | Accepted::Unavailable => Ok(()),
+            }
+        })
     }
 
     /// Appends every session, every will and every delayed message to the log again, whole: then records from before the call are not needed any more.

@@ -7,8 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use distkv_broker::hooks::Permission;
+use distkv_broker::codec::{
+    self, Connect, ConnectProperties, Decoded, EncodeError, Packet, PacketId, ProtocolVersion, ReasonCode,
+    Subscription, UserProperties,
+};
 use distkv_broker::message::{Message, QoS};
+use distkv_broker::metrics::Dropped;
 use distkv_broker::topic;
 use distkv_broker::{Listener, Peer};
 use distkv_store::path::PathBuilder;
@@ -57,12 +61,11 @@ pub(super) fn send(session: &mut Session, request: &Request<'_>, out: &mut Out) 
     let sender = session.sender()?;
     // What lies below a user's root is the whole for him.
     let topic = topic::mounted(sender.mount(), &topic).into_owned();
-    let permission = sender.rights().map(|rights| rights.publish(&topic, false, payload.is_empty()));
-    if permission == Some(Permission::Denied) {
-        return Err(Failure::NotAllowed("you may not send to this topic".to_owned()));
-    }
     let message = Message::new(topic.into(), Bytes::copy_from_slice(payload), QoS::AtLeastOnce);
-    session.face.broker.publish(&message, None);
+    session.face.broker.publish_as(&*sender, &message).map_err(|reason| match reason {
+        Dropped::TopicTooLong => Failure::Limit("the topic is longer or deeper than it may be".to_owned()),
+        _ => Failure::NotAllowed("you may not send to this topic".to_owned()),
+    })?;
     done(session, request, out);
     Ok(())
 }
@@ -77,11 +80,12 @@ pub(super) fn monitor(session: &mut Session, request: &Request<'_>) -> Result<()
         return Err(Failure::Invalid(text.to_owned()));
     }
     let name = format!("native-{}-{}", session.peer, NUMBER.fetch_add(1, Ordering::Relaxed));
-    let words = [connect(&name), subscribe(&filter)?].concat();
+    let words = first_words(&name, &filter).map_err(|error| Failure::Limit(error.to_string()))?;
     let peer = Peer { identity: session.user_name(), ..Peer::plain(session.peer.into(), listener()) };
     let (ours, theirs) = tokio::io::duplex(PIPE_BYTES.max(words.len()));
     session.face.broker.serve_peer(theirs, peer);
-    let source = Monitor { pipe: ours, words, input: Vec::new(), raw: request.fields.flag("raw") };
+    let source =
+        Monitor { pipe: ours, words, input: Vec::new(), raw: request.fields.flag("raw"), refused: false };
     session.open_stream(request, Box::new(source))
 }
 
@@ -90,53 +94,27 @@ fn listener() -> Arc<Listener> {
     Arc::new(Listener { name: "native".to_owned(), ..Listener::default() })
 }
 
-/// CONNECT of MQTT 3.1.1: a clean session, no keep alive.
-fn connect(name: &str) -> Vec<u8> {
-    let mut body = b"\x00\x04MQTT\x04\x02\x00\x00".to_vec();
-    // A name of ours is far shorter than a string can be.
-    body.extend_from_slice(&(name.len() as u16).to_be_bytes());
-    body.extend_from_slice(name.as_bytes());
-    packet(0x10, &body)
-}
+/// The protocol version between a monitor and the broker.
+const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
 
-/// SUBSCRIBE at QoS 0, as packet 1.
-fn subscribe(filter: &str) -> Result<Vec<u8>, Failure> {
-    let len = u16::try_from(filter.len())
-        .map_err(|_| Failure::Limit("a topic has at most 65535 bytes".to_owned()))?;
-    let mut body = vec![0, 1];
-    body.extend_from_slice(&len.to_be_bytes());
-    body.extend_from_slice(filter.as_bytes());
-    body.push(0);
-    Ok(packet(0x82, &body))
-}
-
-fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    let mut left = body.len();
-    loop {
-        let digit = (left & 0x7F) as u8;
-        left >>= 7;
-        out.push(if left > 0 { digit | 0x80 } else { digit });
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(body);
-    out
-}
-
-/// The broker's packets in a buffer: the first one's head and body, and how long it is.
-fn first_packet(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
-    let (&head, rest) = bytes.split_first()?;
-    let mut len = 0_usize;
-    for (at, &digit) in rest.iter().enumerate().take(4) {
-        len |= usize::from(digit & 0x7F) << (7 * at);
-        if digit & 0x80 == 0 {
-            let start = at + 2;
-            return Some((head, bytes.get(start..start + len)?, start + len));
-        }
-    }
-    None
+/// CONNECT with a clean session and no keep alive, and SUBSCRIBE at QoS 0.
+fn first_words(name: &str, filter: &str) -> Result<Vec<u8>, EncodeError> {
+    let connect = Connect {
+        version: VERSION,
+        bridge: false,
+        clean_session: true,
+        keep_alive: 0,
+        client_id: name,
+        will: None,
+        user: None,
+        password: None,
+        properties: ConnectProperties::default(),
+    };
+    let mut words = Vec::new();
+    connect.encode(&mut words)?;
+    let subscriptions = std::iter::once(Subscription::new(filter, QoS::AtMostOnce));
+    codec::subscribe(&mut words, PacketId::MIN, None, UserProperties::default(), subscriptions, VERSION)?;
+    Ok(words)
 }
 
 /// A subscription: our end of a pipe to the broker.
@@ -146,6 +124,8 @@ struct Monitor {
     words: Vec<u8>,
     input: Vec<u8>,
     raw: bool,
+    /// There was no subscription. It is told after the start.
+    refused: bool,
 }
 
 /// What the broker has said.
@@ -170,13 +150,17 @@ impl Monitor {
             }
         }
         loop {
-            if let Some((head, body, len)) = first_packet(&self.input) {
-                let said = said(head, body);
-                self.input.drain(..len);
-                match said {
-                    Some(said) => return Poll::Ready(said),
-                    None => continue,
+            match codec::decode(&self.input, VERSION, usize::MAX) {
+                Ok(Decoded::Packet { packet, len }) => {
+                    let said = said(&packet);
+                    self.input.drain(..len);
+                    match said {
+                        Some(said) => return Poll::Ready(said),
+                        None => continue,
+                    }
                 }
+                Ok(Decoded::NeedMore { .. }) => {}
+                Err(_not_the_brokers) => return Poll::Ready(Said::Gone),
             }
             let mut buffer = [0; READ_BYTES];
             let mut buffer = ReadBuf::new(&mut buffer);
@@ -192,19 +176,16 @@ impl Monitor {
 }
 
 /// What a packet of the broker says to a monitor.
-fn said(head: u8, body: &[u8]) -> Option<Said> {
-    match head >> 4 {
-        // CONNACK: what a code other than 0 says.
-        2 => body.get(1).filter(|&&code| code != 0).map(|_| Said::Refused),
-        9 => match body.last() {
-            Some(0..=2) => Some(Said::Subscribed),
-            _ => Some(Said::Refused),
+fn said(packet: &Packet<'_>) -> Option<Said> {
+    match packet {
+        Packet::Connack(connack) => (connack.reason != ReasonCode::Success).then_some(Said::Refused),
+        Packet::Suback(suback) => match suback.codes().any(ReasonCode::is_error) {
+            true => Some(Said::Refused),
+            false => Some(Said::Subscribed),
         },
-        3 => {
-            let (len, rest) = body.split_first_chunk::<2>()?;
-            let (topic, payload) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-            let topic = String::from_utf8_lossy(topic).into_owned();
-            Some(Said::Message { topic, payload: payload.to_vec() })
+        Packet::Publish(publish) => {
+            let (topic, payload) = (publish.topic.to_owned(), publish.payload.to_vec());
+            Some(Said::Message { topic, payload })
         }
         _ => None,
     }
@@ -214,24 +195,24 @@ impl Source for Monitor {
     fn poll_start(&mut self, cx: &mut Context<'_>, _message: &mut Writer<'_>) -> Poll<()> {
         match self.poll_said(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Said::Subscribed) => Poll::Ready(()),
-            // It is told after the start.
-            Poll::Ready(_) => {
-                self.input = packet(0x20, &[0, 5]);
+            Poll::Ready(said) => {
+                self.refused = !matches!(said, Said::Subscribed);
                 Poll::Ready(())
             }
         }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, message: &mut Writer<'_>) -> Poll<Next> {
+        if self.refused {
+            let text = "you may not subscribe to this topic".to_owned();
+            return Poll::Ready(Next::Failed(Failure::NotAllowed(text)));
+        }
         let (topic, payload) = match self.poll_said(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Said::Message { topic, payload }) => (topic, payload),
-            Poll::Ready(Said::Subscribed | Said::Refused) => {
-                let text = "you may not subscribe to this topic".to_owned();
-                return Poll::Ready(Next::Failed(Failure::NotAllowed(text)));
+            Poll::Ready(Said::Subscribed | Said::Refused | Said::Gone) => {
+                return Poll::Ready(Next::Failed(Failure::Closing));
             }
-            Poll::Ready(Said::Gone) => return Poll::Ready(Next::Failed(Failure::Closing)),
         };
         let mut pack = message.key("topic");
         pack.array(topic.split('/').count() as u32);
@@ -255,17 +236,37 @@ impl Source for Monitor {
 mod tests {
     use super::*;
 
+    fn decoded(bytes: &[u8]) -> (Packet<'_>, usize) {
+        match codec::decode(bytes, VERSION, usize::MAX) {
+            Ok(Decoded::Packet { packet, len }) => (packet, len),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn packets_are_cut_where_they_end() {
-        let one = packet(0x30, &[b"\x00\x01t".to_vec(), vec![7; 300]].concat());
-        let both = [one.clone(), packet(0x90, &[0, 1, 0])].concat();
-        let (head, body, len) = first_packet(&both).unwrap();
-        assert_eq!((head, body.len(), len), (0x30, 303, one.len()));
-        assert!((0..one.len()).all(|len| first_packet(&one[..len]).is_none()));
+    fn a_monitor_says_who_it_is_and_what_it_wants() {
+        let words = first_words("native-1", "a/+").unwrap();
+        let (connect, len) = decoded(&words);
         assert!(
-            matches!(said(head, body), Some(Said::Message { topic, payload }) if topic == "t" && payload.len() == 300)
+            matches!(connect, Packet::Connect(connect) if connect.client_id == "native-1" && connect.clean_session)
         );
-        assert!(matches!(said(0x90, &[0, 1, 0x80]), Some(Said::Refused)));
-        assert!(said(0x20, &[0, 0]).is_none());
+        let (subscribe, rest) = decoded(&words[len..]);
+        assert!(
+            matches!(subscribe, Packet::Subscribe(list) if list.subscriptions().all(|one| one.filter == "a/+"))
+        );
+        assert_eq!(len + rest, words.len());
+        assert!(first_words("x", &"a".repeat(70_000)).is_err());
+    }
+
+    #[test]
+    fn a_monitor_hears_messages_and_refusals() {
+        let message = [b"\x30\xaf\x02\0\x01t".to_vec(), vec![7; 300]].concat();
+        assert!(
+            matches!(said(&decoded(&message).0), Some(Said::Message { topic, payload }) if topic == "t" && payload.len() == 300)
+        );
+        assert!(matches!(said(&decoded(b"\x90\x03\0\x01\x80").0), Some(Said::Refused)));
+        assert!(matches!(said(&decoded(b"\x90\x03\0\x01\0").0), Some(Said::Subscribed)));
+        assert!(matches!(said(&decoded(b"\x20\x02\0\x05").0), Some(Said::Refused)));
+        assert!(said(&decoded(b"\x20\x02\0\0").0).is_none());
     }
 }

@@ -50,6 +50,9 @@ fn what_is_no_message_is_refused() {
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         assert_eq!(client.fails(request.clone()), "invalid", "{request}");
     }
+    // What holds for topics of MQTT clients holds here.
+    let deep = vec!["a"; 201].join("/");
+    assert_eq!(client.fails(json!({ "action": "msg_send", "topic": deep, "data": 1 })), "limit");
     for topic in [json!(""), json!([]), json!("a/#/b")] {
         assert_eq!(client.fails(json!({ "action": "msg_monitor", "topic": topic })), "invalid");
     }
