@@ -53,6 +53,11 @@ fn ask(view: &View, store: &Store, fields: &Fields<'_>, path: PathRef<'_>) -> Re
             .and_then(Right::from_letter)
             .ok_or(Fault::Type { field: "mode", expected: "one of the letters r w c d x e n a" })?,
     };
+    // Other lists, and which there are, are for those who may ask.
+    let own = user.as_ref().is_some_and(|user| user.acl.as_deref() == Some(name));
+    if !own && !view.is_admin() && !view.may(path, Right::Ask) {
+        return Ok(Answer::No);
+    }
     let realm = user.as_ref().map_or_else(Path::root, |user| user.realm.clone());
     let unknown = || Failure::Unknown(format!("there is no access list `{name}`"));
     let list = store.access().acl(&realm, name).ok_or_else(unknown)?;
