@@ -77,14 +77,7 @@ impl<T: Transport> Connection<T> {
             return self.publish_special(topic, publish, frame, owner, routing);
         }
         let shared = owner.map(|owner| owner.slice_ref(publish.payload));
-        let message = Outgoing {
-            shared: shared.as_ref(),
-            retained: publish.retain,
-            publisher: Some(self.client.subscriber),
-            rights: self.client.rights(),
-            frame: self.as_it_came(publish, frame),
-            ..Outgoing::new(topic, publish.payload, publish.delivery.qos())
-        };
+        let message = self.outgoing(topic, publish, frame, shared.as_ref());
         match publish.delivery {
             // There is nobody to tell what became of it.
             Delivery::AtMostOnce => match accept(&self.core, &*self.principal, &message, routing) {
@@ -110,6 +103,25 @@ impl<T: Transport> Connection<T> {
                 Ok(())
             }
             Delivery::ExactlyOnce { .. } => self.acknowledge_publish(publish, &message, None, routing),
+        }
+    }
+
+    /// The message as it is routed, but for its properties.
+    #[inline(always)]
+    fn outgoing<'a>(
+        &self,
+        topic: &'a str,
+        publish: &Publish<'a>,
+        frame: &'a [u8],
+        shared: Option<&'a Bytes>,
+    ) -> Outgoing<'a> {
+        Outgoing {
+            shared,
+            retained: publish.retain,
+            publisher: Some(self.client.subscriber),
+            rights: self.client.rights(),
+            frame: self.as_it_came(publish, frame),
+            ..Outgoing::new(topic, publish.payload, publish.delivery.qos())
         }
     }
 
@@ -158,14 +170,9 @@ impl<T: Transport> Connection<T> {
         };
         let expiry = publish.properties.message_expiry;
         let message = Outgoing {
-            shared: shared.as_ref(),
-            retained: publish.retain,
             properties,
             expiry: expiry.map(|seconds| Expiry::after(seconds, clock::unix_ms())),
-            publisher: Some(self.client.subscriber),
-            rights: self.client.rights(),
-            frame: self.as_it_came(publish, frame),
-            ..Outgoing::new(&topic, publish.payload, publish.delivery.qos())
+            ..self.outgoing(&topic, publish, frame, shared.as_ref())
         };
         self.acknowledge_publish(publish, &message, Some(&wishes), routing)
     }

@@ -16,7 +16,7 @@ use super::super::session::{Out, Request, Session};
 use super::super::stream::{Next, Source};
 use super::super::wire::{Fault, Fields, Writer};
 use super::login::digest_in;
-use super::values::{WRITE_CHAIN, Wanted, write_committed, write_entry};
+use super::values::{WRITE_CHAIN, Wanted, reply_with_entry, write_committed};
 use super::work::{Reply, Work};
 use crate::auth::logins::{PASSWORD, ROOT, TEST};
 use crate::auth::secrets;
@@ -313,16 +313,7 @@ pub(super) fn info(session: &mut Session, request: &Request<'_>, out: &mut Out) 
     let path = method_path()?;
     let view = session.view()?;
     let entry = view.entry(path.as_path())?;
-    let mut message = session.reply(request, out);
-    match entry {
-        Some(entry) => write_entry(&mut message, &entry, length),
-        None => {
-            message.uint("tock", session.tock());
-            if length > 0 {
-                message.nil("chain");
-            }
-        }
-    }
+    reply_with_entry(session, request, entry.as_deref(), length, out);
     Ok(())
 }
 

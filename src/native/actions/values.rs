@@ -35,18 +35,32 @@ pub(super) fn get(
     }
     session.at(request, home, |session, path| {
         let entry = session.view()?.entry(path)?;
-        let mut message = session.reply(request, out);
-        match entry {
-            Some(entry) => write_entry(&mut message, &entry, length),
-            None => {
-                message.uint("tock", session.tock());
-                if length > 0 {
-                    message.nil("chain");
-                }
-            }
-        }
+        reply_with_entry(session, request, entry.as_deref(), length, out);
         Ok(())
     })
+}
+
+/// Replies with an entry, or that there is none.
+pub(super) fn reply_with_entry(
+    session: &Session,
+    request: &Request<'_>,
+    entry: Option<&Entry>,
+    length: usize,
+    out: &mut Out,
+) {
+    let mut message = session.reply(request, out);
+    match entry {
+        Some(entry) => write_entry(&mut message, entry, length),
+        None => write_nothing(&mut message, session.tock(), length),
+    }
+}
+
+/// Says that there is no entry.
+fn write_nothing(message: &mut Writer<'_>, tock: u64, length: usize) {
+    message.uint("tock", tock);
+    if length > 0 {
+        message.nil("chain");
+    }
 }
 
 /// The value that a node's event of that number has made. Looking for it takes a while where there are many entries.
@@ -212,12 +226,7 @@ pub(super) fn write_committed(
         Some(now) => {
             message.chain(&now.version, length).uint("tock", now.version.tock().get());
         }
-        None => {
-            message.uint("tock", tock());
-            if length > 0 {
-                message.nil("chain");
-            }
-        }
+        None => write_nothing(message, tock(), length),
     }
 }
 
